@@ -1,0 +1,68 @@
+package agentenv
+
+// Launch is everything an agent process is told, written to FDLaunch. It
+// carries secrets in the clear, so it is never put in a file, an argument, an
+// environment variable or a log.
+type Launch struct {
+	Role       Role   `json:"role"`
+	AppDir     string `json:"app_dir"`
+	Entry      string `json:"entry"` // relative to AppDir; empty means main.py
+	TargetID   string `json:"target_id"`
+	AppID      string `json:"app_id"`
+	OrgID      string `json:"org_id"`
+	VersionID  string `json:"version_id"`
+	InstanceID string `json:"instance_id"`
+	AppName    string `json:"app_name"`
+
+	// Settings is the whole of an mcp-agent settings file, secrets resolved.
+	// The host overrides in it what a role demands (engine, temporal, logger).
+	Settings map[string]any `json:"settings,omitempty"`
+	// Env is exported to the user's code after the process has started, so
+	// that /proc/<pid>/environ stays clean.
+	Env map[string]string `json:"env,omitempty"`
+
+	Temporal *Temporal `json:"temporal"` // nil: tools are served over MCP only
+	Gateway  Gateway   `json:"gateway"`
+	Activity Activity  `json:"activity"`
+
+	// StdioCommands says what to start instead of a `uvx X` or `npx X` of the
+	// settings. The key is the server's name, or the package X itself.
+	StdioCommands map[string]Command `json:"stdio_commands,omitempty"`
+
+	DrainSeconds         int    `json:"drain_seconds,omitempty"`          // 0 means 20
+	ImportTimeoutSeconds int    `json:"import_timeout_seconds,omitempty"` // 0 means 120
+	LogLevel             string `json:"log_level,omitempty"`              // empty means info
+}
+
+// Temporal is where and as whom an agent process polls.
+type Temporal struct {
+	Address        string `json:"address"` // host:port, plain text
+	Namespace      string `json:"namespace"`
+	TaskQueue      string `json:"task_queue"`
+	ToolsQueue     string `json:"tools_queue"`
+	APIKey         string `json:"api_key,omitempty"` // bearer that identifies this instance
+	DeploymentName string `json:"deployment_name,omitempty"`
+	BuildID        string `json:"build_id,omitempty"`
+	Identity       string `json:"identity,omitempty"` // unique among pollers; empty means pid@host
+}
+
+// Gateway is where an agent process phones home.
+type Gateway struct {
+	URL   string `json:"url,omitempty"`
+	Token string `json:"token,omitempty"`
+}
+
+// Activity is how long one step of a run may take. Zero fields mean the host's
+// defaults, which are in the comments.
+type Activity struct {
+	StartToCloseSeconds float64 `json:"start_to_close_seconds,omitempty"` // 600
+	HeartbeatSeconds    float64 `json:"heartbeat_seconds,omitempty"`      // 30
+	MaxErrorAttempts    int     `json:"max_error_attempts,omitempty"`     // 3; killed workers do not count
+}
+
+// Command starts a stdio MCP server that was installed when the app was built.
+type Command struct {
+	Command string            `json:"command"` // absolute path
+	Args    []string          `json:"args,omitempty"`
+	Env     map[string]string `json:"env,omitempty"`
+}
