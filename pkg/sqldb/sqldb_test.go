@@ -1,0 +1,115 @@
+package sqldb_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
+	"github.com/mcpagentcloud/agentcloud/pkg/testkit/dbtest"
+)
+
+var migrations = fstest.MapFS{
+	"sqlite/00001_t.sql":   {Data: []byte("-- +goose Up\nCREATE TABLE t (k TEXT PRIMARY KEY, n BIGINT NOT NULL);\n")},
+	"postgres/00001_t.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (k TEXT PRIMARY KEY, n BIGINT NOT NULL);\n")},
+}
+
+func TestBothDatabases(t *testing.T) {
+	t.Parallel()
+	dbtest.Run(t, migrations, func(t *testing.T, db *sqldb.DB) {
+		t.Run("a committed row is read", func(t *testing.T) { committedRowIsRead(t, db) })
+		t.Run("a failed transaction leaves nothing", func(t *testing.T) { failedLeavesNothing(t, db) })
+		t.Run("a duplicate key is told", func(t *testing.T) { duplicateIsTold(t, db) })
+		t.Run("concurrent increments all count", func(t *testing.T) { incrementsCount(t, db) })
+		t.Run("a signal follows a commit", func(t *testing.T) { signalFollows(t, db) })
+	})
+}
+
+func committedRowIsRead(t *testing.T, db *sqldb.DB) {
+	if _, err := db.Exec(t.Context(), `INSERT INTO t (k, n) VALUES (?, ?)`, "what?", 1); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := db.QueryRow(t.Context(), `SELECT n FROM t WHERE k = 'what?' AND n = ?`, 1).Scan(&n); err != nil || n != 1 {
+		t.Fatalf("read %d, %v, want 1", n, err)
+	}
+}
+
+func failedLeavesNothing(t *testing.T, db *sqldb.DB) {
+	boom := errors.New("boom")
+	err := db.Tx(t.Context(), func(tx *sqldb.Tx) error {
+		if _, err := tx.Exec(t.Context(), `INSERT INTO t (k, n) VALUES (?, ?)`, "gone", 1); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Fatalf("Tx() = %v, want boom", err)
+	}
+	var n int
+	if err := db.QueryRow(t.Context(), `SELECT COUNT(*) FROM t WHERE k = ?`, "gone").Scan(&n); err != nil || n != 0 {
+		t.Fatalf("%d rows, %v, want none", n, err)
+	}
+}
+
+func duplicateIsTold(t *testing.T, db *sqldb.DB) {
+	insert := func() error {
+		_, err := db.Exec(t.Context(), `INSERT INTO t (k, n) VALUES (?, ?)`, "twice", 1)
+		return err
+	}
+	if err := insert(); err != nil {
+		t.Fatal(err)
+	}
+	if err := insert(); !sqldb.IsUnique(err) {
+		t.Fatalf("second insert = %v, want a duplicate key", err)
+	}
+}
+
+func incrementsCount(t *testing.T, db *sqldb.DB) {
+	if _, err := db.Exec(t.Context(), `INSERT INTO t (k, n) VALUES (?, ?)`, "counter", 0); err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			err := db.Tx(t.Context(), func(tx *sqldb.Tx) error {
+				_, err := tx.Exec(t.Context(), `UPDATE t SET n = n + 1 WHERE k = ?`, "counter")
+				return err
+			})
+			if err != nil {
+				t.Errorf("Tx() = %v", err)
+			}
+		})
+	}
+	wait.Wait()
+	var n int
+	if err := db.QueryRow(t.Context(), `SELECT n FROM t WHERE k = ?`, "counter").Scan(&n); err != nil || n != 8 {
+		t.Fatalf("counter = %d, %v, want 8", n, err)
+	}
+}
+
+func signalFollows(t *testing.T, db *sqldb.DB) {
+	err := db.Tx(t.Context(), func(tx *sqldb.Tx) error {
+		tx.SignalCommit()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-db.Commits():
+	default:
+		t.Fatal("no signal after the commit")
+	}
+}
+
+func TestOpenSaysWhatAnAddressLooksLike(t *testing.T) {
+	t.Parallel()
+	if _, err := sqldb.Open(t.Context(), "mysql://user:canary@host/db", nil); err == nil || errorHas(err, "canary") {
+		t.Fatalf("Open() = %v, want a refusal without the password", err)
+	}
+}
+
+func errorHas(err error, part string) bool { return strings.Contains(err.Error(), part) }

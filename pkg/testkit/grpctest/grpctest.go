@@ -1,0 +1,88 @@
+// Package grpctest serves a room, or a part of one, on a real socket for a test.
+package grpctest
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/mesh"
+	"github.com/mcpagentcloud/agentcloud/pkg/rpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/service"
+)
+
+// Serve registers what register says on a server with the real interceptors and
+// returns a connection with the real client side. Both end with the test.
+func Serve(t testing.TB, register func(grpc.ServiceRegistrar)) *grpc.ClientConn {
+	t.Helper()
+	dir := SocketDir(t)
+	ServeAt(t, dir, "room", register)
+	return Dial(t, dir, "room")
+}
+
+// ServeAt serves a room's fake (or a real one) under its name in a mesh folder.
+func ServeAt(t testing.TB, dir, room string, register func(grpc.ServiceRegistrar)) {
+	t.Helper()
+	lis, err := mesh.Listen(dir, room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(rpc.ServerOptions(Logger(t))...)
+	register(server)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(lis)
+	}()
+	t.Cleanup(func() { server.Stop(); <-done })
+}
+
+// ServeRoom runs a whole room, background work included, until the test ends.
+func ServeRoom(t testing.TB, dir string, svc service.Service, env service.Env) {
+	t.Helper()
+	lis, err := mesh.Listen(dir, env.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- service.Serve(ctx, lis, svc, env, service.ServeOptions{}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("%s ended with %v", env.Name, err)
+		}
+	})
+}
+
+// Dial connects to a room in a mesh folder.
+func Dial(t testing.TB, dir, room string) *grpc.ClientConn {
+	t.Helper()
+	dialer := mesh.Sockets(dir)
+	t.Cleanup(func() { _ = dialer.Close() })
+	conn, err := dialer.Dial(room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// SocketDir is a folder with a path short enough for sockets.
+func SocketDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ac")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Clean(dir)
+}
+
+// Logger writes to the test's log, at debug level.
+func Logger(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
