@@ -1841,7 +1841,9 @@ type RecordUploadRequest struct {
 	// The bundle.
 	BundleId string `protobuf:"bytes,2,opt,name=bundle_id,json=bundleId,proto3" json:"bundle_id,omitempty"`
 	// Digest of the bundle's content.
-	Digest        string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Why the upload was not kept, for people; the next deploy says it. Empty: it was kept.
+	Refused       string `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1893,6 +1895,13 @@ func (x *RecordUploadRequest) GetBundleId() string {
 func (x *RecordUploadRequest) GetDigest() string {
 	if x != nil {
 		return x.Digest
+	}
+	return ""
+}
+
+func (x *RecordUploadRequest) GetRefused() string {
+	if x != nil {
+		return x.Refused
 	}
 	return ""
 }
@@ -2493,11 +2502,12 @@ const file_agentcloud_registry_v1_apps_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"{\n" +
 	"\x14ListVersionsResponse\x12;\n" +
 	"\bversions\x18\x01 \x03(\v2\x1f.agentcloud.registry.v1.VersionR\bversions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"a\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"{\n" +
 	"\x13RecordUploadRequest\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12\x1b\n" +
 	"\tbundle_id\x18\x02 \x01(\tR\bbundleId\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\tR\x06digest\"\x16\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\tR\arefused\"\x16\n" +
 	"\x14RecordUploadResponse\"/\n" +
 	"\x16AuthorizeUploadRequest\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\"0\n" +

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
+)
+
+// State of a version.
+type State string
+
+// The states of a version.
+const (
+	Pending State = "pending"
+	Live    State = "live"
+	Retired State = "retired"
+	Failed  State = "failed"
+)
+
+// Version is a row of versions.
+type Version struct {
+	ID, AppID          string
+	Number             int64
+	UploadID, BundleID string
+	State              State
+	Error, Metadata    string
+	CreatorID          string
+	CreatedAt, LiveAt  time.Time
+}
+
+// Upload is a row of uploads.
+type Upload struct {
+	ID, AppID, BundleID, Digest, Refused, CreatorID string
+	CreatedAt                                       time.Time
+}
+
+// InsertUpload adds an upload.
+func (s *Store) InsertUpload(ctx context.Context, u Upload) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO uploads (upload_id, app_id, bundle_id, digest, refused, creator_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		u.ID, u.AppID, u.BundleID, u.Digest, u.Refused, u.CreatorID, millis(u.CreatedAt))
+	if err != nil {
+		return fmt.Errorf("insert upload: %w", err)
+	}
+	return nil
+}
+
+// LatestUpload finds the newest upload of an app.
+func (s *Store) LatestUpload(ctx context.Context, appID string) (Upload, error) {
+	var u Upload
+	var created int64
+	err := s.db.QueryRow(ctx, `SELECT upload_id, app_id, bundle_id, digest, refused, creator_id, created_at FROM uploads
+		WHERE app_id = ? ORDER BY created_at DESC, upload_id DESC LIMIT 1`, appID).
+		Scan(&u.ID, &u.AppID, &u.BundleID, &u.Digest, &u.Refused, &u.CreatorID, &created)
+	u.CreatedAt = fromMillis(created)
+	return one(u, err, "nothing was uploaded")
+}
+
+const selectVersion = `SELECT version_id, app_id, number, upload_id, bundle_id, state, error, metadata, creator_id, created_at, live_at FROM versions`
+
+func scanVersion(row scanner) (Version, error) {
+	var v Version
+	var created, live int64
+	err := row.Scan(&v.ID, &v.AppID, &v.Number, &v.UploadID, &v.BundleID, &v.State, &v.Error, &v.Metadata, &v.CreatorID, &created, &live)
+	v.CreatedAt, v.LiveAt = fromMillis(created), fromMillis(live)
+	return v, err
+}
+
+// VersionOfUpload finds the version made of an upload.
+func (s *Store) VersionOfUpload(ctx context.Context, tx *sqldb.Tx, appID, uploadID string) (Version, error) {
+	v, err := scanVersion(tx.QueryRow(ctx, selectVersion+` WHERE app_id = ? AND upload_id = ?`, appID, uploadID))
+	return one(v, err, "no such version")
+}
+
+// FindVersion finds a version.
+func (s *Store) FindVersion(ctx context.Context, versionID string) (Version, error) {
+	v, err := scanVersion(s.db.QueryRow(ctx, selectVersion+` WHERE version_id = ?`, versionID))
+	return one(v, err, "no such version")
+}
+
+// ListVersions lists versions below a number (0: all), newest first.
+func (s *Store) ListVersions(ctx context.Context, appID string, below int64, limit int) ([]Version, error) {
+	if below == 0 {
+		below = 1 << 62
+	}
+	rows, err := s.db.Query(ctx, selectVersion+` WHERE app_id = ? AND number < ? ORDER BY number DESC LIMIT ?`, appID, below, limit)
+	return collect(rows, err, scanVersion)
+}
+
+// InsertVersion adds a pending version with the next number, which it returns.
+func (s *Store) InsertVersion(ctx context.Context, tx *sqldb.Tx, v Version) (int64, error) {
+	var number int64
+	if err := tx.QueryRow(ctx, `SELECT COALESCE(MAX(number), 0) + 1 FROM versions WHERE app_id = ?`, v.AppID).Scan(&number); err != nil {
+		return 0, fmt.Errorf("next version number: %w", err)
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO versions (version_id, app_id, number, upload_id, bundle_id, state, error, metadata, creator_id, created_at, live_at)
+		VALUES (?, ?, ?, ?, ?, ?, '', ?, ?, ?, 0)`,
+		v.ID, v.AppID, number, v.UploadID, v.BundleID, Pending, v.Metadata, v.CreatorID, millis(v.CreatedAt))
+	if err != nil {
+		return 0, fmt.Errorf("insert version: %w", err)
+	}
+	return number, nil
+}
+
+// DeletePending takes back a version whose deploy never began.
+func (s *Store) DeletePending(ctx context.Context, versionID string) error {
+	if _, err := s.db.Exec(ctx, `DELETE FROM versions WHERE version_id = ? AND state = ?`, versionID, Pending); err != nil {
+		return fmt.Errorf("take back version: %w", err)
+	}
+	return nil
+}
+
+// MarkLive makes a version the live one of its app. A version that is live already
+// stays so.
+func (s *Store) MarkLive(ctx context.Context, tx *sqldb.Tx, appID, versionID string, params []string, now time.Time) error {
+	text, err := json.Marshal(append([]string{}, params...))
+	if err != nil {
+		return err
+	}
+	steps := []struct {
+		query string
+		args  []any
+	}{
+		{`UPDATE versions SET state = ? WHERE app_id = ? AND state = ? AND version_id <> ?`, []any{Retired, appID, Live, versionID}},
+		{`UPDATE versions SET state = ?, error = '', live_at = ? WHERE version_id = ? AND state <> ?`, []any{Live, millis(now), versionID, Live}},
+		{`UPDATE apps SET live_version_id = ?, user_params = ?, updated_at = ? WHERE app_id = ?`, []any{versionID, string(text), millis(now), appID}},
+		{`UPDATE addresses SET ready = ? WHERE target_id = ?`, []any{true, appID}},
+	}
+	for _, step := range steps {
+		if _, err := tx.Exec(ctx, step.query, step.args...); err != nil {
+			return fmt.Errorf("mark version live: %w", err)
+		}
+	}
+	return nil
+}
+
+// MarkFailed records why a pending version did not become live.
+func (s *Store) MarkFailed(ctx context.Context, tx *sqldb.Tx, versionID, reason string) error {
+	_, err := tx.Exec(ctx, `UPDATE versions SET state = ?, error = ? WHERE version_id = ? AND state = ?`, Failed, reason, versionID, Pending)
+	if err != nil {
+		return fmt.Errorf("mark version failed: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.temporal.io/server/common/authorization"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/schema/sqlite"
+	"go.temporal.io/server/temporal"
+)
+
+// Run starts the server, says so in the ready file, and stops it when ctx ends.
+func Run(ctx context.Context, cfg Config) error {
+	var err error
+	if cfg.GRPC, err = withPort(cfg.GRPC); err != nil {
+		return err
+	}
+	settings, err := serverConfig(cfg)
+	if err != nil {
+		return err
+	}
+	if err := prepare(cfg); err != nil {
+		return err
+	}
+	srv, err := newServer(settings, cfg.LogLevel)
+	if err != nil {
+		return err
+	}
+	if err := srv.Start(); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	defer srv.Stop() //nolint:errcheck // the process ends
+	ui, err := startUI(cfg)
+	if err != nil {
+		return err
+	}
+	defer ui.stop()
+	if err := announce(ctx, cfg, ui.address); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func newServer(settings *config.Config, level string) (temporal.Server, error) {
+	logger := log.NewZapLogger(log.BuildZapLogger(log.Config{Stdout: false, Level: level}))
+	return temporal.NewServer(
+		temporal.WithConfig(settings),
+		temporal.ForServices(temporal.DefaultServices),
+		temporal.WithLogger(logger),
+		temporal.WithDynamicConfigClient(dynamicConfig()),
+		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
+		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return authorization.NewNoopClaimMapper() }),
+	)
+}
+
+// prepare makes the schema when there is no file, in a file beside it that takes
+// its place when it is whole, and then the namespaces.
+func prepare(cfg Config) error {
+	_, err := os.Stat(cfg.Database)
+	if errors.Is(err, os.ErrNotExist) {
+		err = makeSchema(cfg.Database)
+	}
+	if err != nil {
+		return fmt.Errorf("database %s: %w", cfg.Database, err)
+	}
+	namespaces := make([]*sqlite.NamespaceConfig, 0, len(cfg.Namespaces))
+	for _, name := range cfg.Namespaces {
+		namespace, err := sqlite.NewNamespaceConfig(clusterName, name, false, nil)
+		if err != nil {
+			return fmt.Errorf("namespace %s: %w", name, err)
+		}
+		namespaces = append(namespaces, namespace)
+	}
+	if err := sqlite.CreateNamespaces(database(cfg.Database), namespaces...); err != nil {
+		return fmt.Errorf("make namespaces: %w", err)
+	}
+	return nil
+}
+
+func makeSchema(file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	unfinished := file + ".new"
+	if err := os.Remove(unfinished); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	store := database(unfinished)
+	store.ConnectAttributes["journal_mode"] = "delete" // so that one file holds everything
+	if err := sqlite.SetupSchema(store); err != nil {
+		return fmt.Errorf("make the schema: %w", err)
+	}
+	return os.Rename(unfinished, file)
+}
