@@ -1,0 +1,61 @@
+// Package runs starts workflow runs of live versions and tells about them.
+//
+// Temporal is the truth about a run; what is kept here beside it only says where a
+// run belongs. It runs no user code, and it knows no other organisation than the
+// caller's.
+package runs
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
+)
+
+// Namespaces gives Temporal clients.
+type Namespaces interface {
+	// Client makes the namespace when it is new.
+	Client(ctx context.Context, namespace string) (client.Client, error)
+	// Forget makes the next use look again whether the namespace is there.
+	Forget(namespace string)
+}
+
+// Deps is everything a Service needs from outside.
+type Deps struct {
+	Store      *store.Store
+	Namespaces Namespaces
+	Record     *Recorder
+	// Tools polls for runs of tools in an organisation's namespace from now on.
+	Tools interface{ Ensure(orgID string) }
+	// Policy is how bodies of tools are run.
+	Policy flow.ActivityPolicy
+	// Retention is how long closed runs are remembered.
+	Retention time.Duration
+	Log       *slog.Logger
+	Now       func() time.Time
+	NewUUID   func() string
+}
+
+// Service answers for runs; questions of runs are another's business.
+type Service struct {
+	schedulerv1.UnimplementedRunsServiceServer
+	deps Deps
+}
+
+// NewService returns a Service on deps, which must be complete.
+func NewService(deps Deps) *Service { return &Service{deps: deps} }
+
+// client returns the Temporal client of a target's organisation.
+func (s *Service) client(ctx context.Context, t store.Target) (client.Client, error) {
+	c, err := s.deps.Namespaces.Client(ctx, t.OrgID)
+	return c, away(err)
+}
+
+// away says in a caller's words that Temporal is away, when it is.
+func away(err error) error { return namespaces.Fault(err, "Temporal does not answer") }

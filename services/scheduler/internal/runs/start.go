@@ -1,0 +1,200 @@
+package runs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
+)
+
+// workflowTaskTimeout lets a workflow class block its thread for a while, as code
+// written for a laptop does.
+const workflowTaskTimeout = 60 * time.Second
+
+const maxKey = 200
+
+// start is a run about to be started.
+type start struct {
+	target  store.Target
+	version store.Version
+	name    string
+	tool    bool
+	args    []member
+	id      string
+	keyed   bool
+	userID  string
+}
+
+// StartRun starts a run on the live version of a target.
+func (s *Service) StartRun(ctx context.Context, req *schedulerv1.StartRunRequest) (*schedulerv1.StartRunResponse, error) {
+	run, err := s.prepare(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if run.tool {
+		s.deps.Tools.Ensure(run.target.OrgID)
+	}
+	workflowID, runID, err := s.execute(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	err = s.deps.Record.Started(ctx, store.Run{
+		RunID: runID, WorkflowID: workflowID, TargetID: run.target.ID, OrgID: run.target.OrgID,
+		VersionID: run.version.ID, Type: run.workflowType(), SessionID: req.GetSessionId(), UserID: run.userID,
+		ProgressToken: req.GetProgressTokenJson(), StartedAt: s.deps.Now(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &schedulerv1.StartRunResponse{WorkflowId: workflowID, RunId: runID}, nil
+}
+
+// prepare decides what to start.
+func (s *Service) prepare(ctx context.Context, req *schedulerv1.StartRunRequest) (start, error) {
+	run := start{name: req.GetName(), userID: principal.From(ctx).UserID}
+	var err error
+	if run.target, err = s.deps.Store.VisibleTarget(ctx, req.GetTargetId()); err != nil {
+		return run, err
+	}
+	if run.target.Live == "" {
+		return run, fault.Unavailable.Errorf("this app has no live version; deploy it first")
+	}
+	if run.version, err = s.deps.Store.Version(ctx, run.target.Live); err != nil {
+		return run, err
+	}
+	schema, tool, err := schemaOf(run.version.Capture, run.name)
+	if err != nil {
+		return run, err
+	}
+	run.tool = tool
+	params, err := parseParameters(schema)
+	if err != nil {
+		return run, err
+	}
+	if run.args, err = params.check(req.GetArgumentsJson()); err != nil {
+		return run, err
+	}
+	run.id, run.keyed, err = s.workflowID(req)
+	return run, err
+}
+
+// workflowID is new, or the same for the same key.
+func (s *Service) workflowID(req *schedulerv1.StartRunRequest) (id string, keyed bool, err error) {
+	key := req.GetIdempotencyKey()
+	switch {
+	case key == "":
+		return req.GetName() + "-" + s.deps.NewUUID(), false, nil
+	case len(key) > maxKey:
+		return "", false, fault.Invalid.Errorf("the idempotency key has %d bytes; at most %d are taken", len(key), maxKey)
+	}
+	text := strings.Join([]string{req.GetTargetId(), req.GetName(), key}, "\x00")
+	return req.GetName() + "-" + uuid.NewSHA1(uuid.NameSpaceOID, []byte(text)).String(), true, nil
+}
+
+// schemaOf finds what a workflow or tool of a version takes.
+func schemaOf(c store.Capture, name string) (schema json.RawMessage, tool bool, err error) {
+	isClass := slices.Contains(c.Workflows, name)
+	tool = !isClass && (slices.Contains(c.SyncTools, name) || slices.Contains(c.AsyncTools, name))
+	if !isClass && !tool {
+		known := slices.Concat(c.Workflows, c.AsyncTools, c.SyncTools)
+		return nil, false, fault.NotFound.Errorf("this app has no workflow %q; it has: %s", name, strings.Join(known, ", "))
+	}
+	var workflows map[string]struct {
+		RunParameters json.RawMessage `json:"run_parameters"`
+	}
+	if c.WorkflowsJSON != "" {
+		if err := json.Unmarshal([]byte(c.WorkflowsJSON), &workflows); err != nil {
+			return nil, false, fmt.Errorf("read captured workflows: %w", err)
+		}
+	}
+	return workflows[name].RunParameters, tool, nil
+}
+
+func (r start) workflowType() string {
+	if r.tool {
+		return agentenv.ToolWorkflow(r.name)
+	}
+	return r.name
+}
+
+// payloads are one a parameter for a workflow class, one object for a tool.
+func (r start) payloads() []any {
+	if r.tool {
+		return []any{jsonPayload(object(r.args))}
+	}
+	var all []any
+	for _, arg := range r.args {
+		all = append(all, jsonPayload(arg.value))
+	}
+	return all
+}
+
+// jsonPayload carries JSON as it is, numbers and order included.
+func jsonPayload(text json.RawMessage) converter.RawValue {
+	return converter.NewRawValue(&commonpb.Payload{
+		Metadata: map[string][]byte{converter.MetadataEncoding: []byte(converter.MetadataEncodingJSON)}, Data: text,
+	})
+}
+
+func (r start) options(policy flow.ActivityPolicy) client.StartWorkflowOptions {
+	attributes := []temporal.SearchAttributeUpdate{
+		temporal.NewSearchAttributeKeyKeyword(flow.TargetAttribute).ValueSet(r.target.ID),
+	}
+	options := client.StartWorkflowOptions{
+		ID: r.id, TaskQueue: agentenv.TaskQueue(r.target.ID), WorkflowTaskTimeout: workflowTaskTimeout,
+		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		Memo:                                     map[string]any{flow.MemoStartedBy: r.userID},
+	}
+	if r.tool {
+		options.TaskQueue, options.WorkflowTaskTimeout = flow.ToolsQueue, 0
+		options.Memo[flow.MemoToolsQueue] = agentenv.ToolsQueue(r.target.ID, r.version.ID)
+		options.Memo[flow.MemoActivity] = policy
+		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(flow.VersionAttribute).ValueSet(r.version.ID))
+	}
+	options.TypedSearchAttributes = temporal.NewSearchAttributes(attributes...)
+	return options
+}
+
+// execute starts the run, or finds the one that the same key started.
+func (s *Service) execute(ctx context.Context, r start) (workflowID, runID string, err error) {
+	for attempt := 0; ; attempt++ {
+		c, err := s.client(ctx, r.target)
+		if err != nil {
+			return "", "", err
+		}
+		started, err := c.ExecuteWorkflow(ctx, r.options(s.deps.Policy), r.workflowType(), r.payloads()...)
+		if err == nil {
+			return started.GetID(), started.GetRunID(), nil
+		}
+		var already *serviceerror.WorkflowExecutionAlreadyStarted
+		if errors.As(err, &already) && r.keyed {
+			return r.id, already.RunId, nil
+		}
+		if namespaces.IsNoNamespace(err) && attempt == 0 {
+			s.deps.Namespaces.Forget(r.target.OrgID)
+			continue
+		}
+		return "", "", away(err)
+	}
+}
