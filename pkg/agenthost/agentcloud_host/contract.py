@@ -1,0 +1,104 @@
+"""The launch document and the inherited file descriptors (Go: pkg/agentenv)."""
+
+import json
+import os
+from dataclasses import dataclass, field
+
+FD_LAUNCH, FD_LISTENER, FD_LOG, FD_STATUS = 3, 4, 5, 6
+MAX_LINE = 64 << 10
+MAX_LAUNCH = 64 << 20
+HEALTH_PATH = "/__agentcloud/health"
+SERVER, WORKER = "server", "worker"
+
+
+@dataclass
+class Temporal:
+    address: str = ""
+    namespace: str = "default"
+    task_queue: str = ""
+    tools_queue: str = ""
+    api_key: str = ""
+    deployment_name: str = ""
+    build_id: str = ""
+    identity: str = ""
+
+
+@dataclass
+class Gateway:
+    url: str = ""
+    token: str = ""
+
+
+@dataclass
+class Activity:
+    start_to_close_seconds: float = 600
+    heartbeat_seconds: float = 30
+    max_error_attempts: int = 3
+
+
+@dataclass
+class Launch:
+    role: str = SERVER
+    app_dir: str = ""
+    entry: str = "main.py"
+    target_id: str = ""
+    app_id: str = ""
+    org_id: str = ""
+    version_id: str = ""
+    instance_id: str = ""
+    app_name: str = ""
+    settings: dict = field(default_factory=dict)
+    env: dict = field(default_factory=dict)
+    temporal: "Temporal | None" = None
+    gateway: Gateway = field(default_factory=Gateway)
+    activity: Activity = field(default_factory=Activity)
+    stdio_commands: dict = field(default_factory=dict)
+    drain_seconds: float = 20
+    import_timeout_seconds: float = 120
+    log_level: str = "info"
+
+    @property
+    def entry_path(self) -> str:
+        return os.path.normpath(os.path.join(self.app_dir, self.entry))
+
+
+def adopt(role: str) -> None:
+    """Keeps our descriptors from the children a user's code starts: one that
+    held the status pipe would hide this process's end from the runtime."""
+    for fd in (FD_LAUNCH, FD_LISTENER, FD_LOG, FD_STATUS):
+        try:
+            os.set_inheritable(fd, False)
+        except OSError:
+            if fd == FD_LISTENER and role == WORKER:
+                continue
+            if fd != FD_LISTENER:
+                raise
+
+
+def read_launch(role: str, fd: int = FD_LAUNCH) -> Launch:
+    chunks, size = [], 0
+    while chunk := os.read(fd, 1 << 20):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_LAUNCH:
+            raise ValueError(f"the launch document is larger than {MAX_LAUNCH} bytes")
+    os.close(fd)
+    launch = decode(json.loads(b"".join(chunks)))
+    launch.role = role
+    return launch
+
+
+def decode(doc: dict) -> Launch:
+    nested = {"temporal": Temporal, "gateway": Gateway, "activity": Activity}
+    values = {}
+    for name, value in doc.items():
+        # Absent, null and zero all mean the default; unknown names are a newer runtime's.
+        if value in (None, "", 0) or name not in Launch.__dataclass_fields__:
+            continue
+        values[name] = _fill(nested[name], value) if name in nested else value
+    return Launch(**values)
+
+
+def _fill(cls, value: dict):
+    known = {k: v for k, v in value.items() if k in cls.__dataclass_fields__ and v not in (None, "", 0)}
+    return cls(**known)
