@@ -1,0 +1,162 @@
+package wrangler
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+
+	"google.golang.org/grpc"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
+)
+
+// Limits bound an upload.
+type Limits struct {
+	// Bytes of all files together.
+	Bytes int64
+	// Files is how many there may be.
+	Files int
+	// NameBytes is how long a path may be.
+	NameBytes int
+	// Depth is how many folders deep a file may be.
+	Depth int
+}
+
+const (
+	chunkBytes    = 256 << 10
+	metadataBytes = 1 << 20
+	// drainFactor bounds how much of a refused upload is read to its end, so that
+	// the uploader gets its answer rather than a broken connection.
+	drainFactor = 3
+)
+
+type uploadStream = grpc.ClientStreamingClient[builderv1.UploadBundleRequest, builderv1.UploadBundleResponse]
+
+// receive streams the files of a request to the builder, part by part.
+func (h *handler) receive(r *http.Request, org, app string) (*builderv1.UploadBundleResponse, error) {
+	parts, err := reader(r)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := h.deps.Bundles.UploadBundle(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	header := &builderv1.UploadBundleRequest_Header{OrgId: org, Owner: app}
+	if err := send(stream, &builderv1.UploadBundleRequest{Step: &builderv1.UploadBundleRequest_Header_{Header: header}}); err != nil {
+		return nil, err
+	}
+	u := &upload{stream: stream, limits: h.deps.Limits, names: newNames(h.deps.Limits)}
+	if err := u.copyParts(parts); err != nil {
+		_ = stream.CloseSend() // without a commit the builder keeps nothing
+		return nil, err
+	}
+	return stream.CloseAndRecv()
+}
+
+func reader(r *http.Request) (*multipart.Reader, error) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
+		return nil, fault.Invalid.Errorf("an upload is multipart/form-data")
+	}
+	return multipart.NewReader(r.Body, params["boundary"]), nil
+}
+
+// upload is one conversation with the builder.
+type upload struct {
+	stream uploadStream
+	limits Limits
+	names  *names
+	bytes  int64
+	files  int
+}
+
+func (u *upload) copyParts(parts *multipart.Reader) error {
+	buffer := make([]byte, chunkBytes)
+	for {
+		part, err := parts.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			commit := &builderv1.UploadBundleRequest_Commit{Files: int32(u.files)} //nolint:gosec // bounded by Limits.Files
+			return send(u.stream, &builderv1.UploadBundleRequest{Step: &builderv1.UploadBundleRequest_Commit_{Commit: commit}})
+		}
+		if err != nil {
+			return fault.Invalid.Wrap(err, "the upload ended early or is damaged")
+		}
+		if err := u.copyPart(part, buffer); err != nil {
+			return err
+		}
+	}
+}
+
+func (u *upload) copyPart(part *multipart.Part, buffer []byte) error {
+	filename, isFile := rawFilename(part.Header.Get("Content-Disposition"))
+	if !isFile {
+		// The metadata part: bindings that repeat what deploy_app says.
+		if n, err := io.CopyN(io.Discard, part, metadataBytes+1); err == nil || n > metadataBytes {
+			return fault.TooLarge.Errorf("the upload's metadata may have at most %d KiB", metadataBytes>>10)
+		}
+		return nil
+	}
+	path, err := u.names.restore(filename)
+	if err != nil {
+		return err
+	}
+	if u.files++; u.files > u.limits.Files {
+		return fault.TooLarge.Errorf("an upload may have at most %d files; list what is not needed in .mcpacignore", u.limits.Files)
+	}
+	file := &builderv1.UploadBundleRequest_File{Path: path}
+	if err := send(u.stream, &builderv1.UploadBundleRequest{Step: &builderv1.UploadBundleRequest_File_{File: file}}); err != nil {
+		return err
+	}
+	return u.copyBytes(part, buffer)
+}
+
+func (u *upload) copyBytes(part io.Reader, buffer []byte) error {
+	for {
+		n, err := io.ReadFull(part, buffer)
+		if u.bytes += int64(n); u.bytes > u.limits.Bytes {
+			return fault.TooLarge.Errorf("an upload may have at most %d MiB; list what is not needed in .mcpacignore", u.limits.Bytes>>20)
+		}
+		if n > 0 {
+			chunk := &builderv1.UploadBundleRequest_Chunk{Chunk: buffer[:n]}
+			if err := send(u.stream, &builderv1.UploadBundleRequest{Step: chunk}); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n < len(buffer) {
+			return partEnd(part, err)
+		}
+		if err != nil {
+			return fault.Invalid.Wrap(err, "the upload ended early or is damaged")
+		}
+	}
+}
+
+// partEnd tells the end of a part from the end of the connection: ReadFull calls
+// both unexpected, and only after the former does the part say so again.
+func partEnd(part io.Reader, err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if _, err := part.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return fault.Invalid.Wrap(err, "the upload ended early or is damaged")
+	}
+	return nil
+}
+
+// send gives the builder's own reason when it has ended the stream.
+func send(stream uploadStream, req *builderv1.UploadBundleRequest) error {
+	err := stream.Send(req)
+	if errors.Is(err, io.EOF) {
+		_, err = stream.CloseAndRecv()
+	}
+	return err
+}
+
+// drain reads the rest of a refused upload, within bounds.
+func (h *handler) drain(r *http.Request) {
+	_, _ = io.CopyN(io.Discard, r.Body, drainFactor*h.deps.Limits.Bytes)
+}
