@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcpagentcloud/agentcloud/services/builder/internal/recipe"
+)
+
+const (
+	lookAgain  = 5 * time.Minute
+	probeLimit = 20 * time.Second
+	maxProbes  = 64
+)
+
+// Interpreters returns the Pythons of the machine that can be used. It looks once,
+// and again after some minutes.
+func (e *Engine) Interpreters(ctx context.Context) ([]recipe.Interpreter, error) {
+	e.mu.Lock()
+	known, fresh := e.interpreters, e.deps.Now().Sub(e.looked) < lookAgain
+	e.mu.Unlock()
+	if len(known) > 0 && fresh {
+		return known, nil
+	}
+	found, err := e.findInterpreters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.interpreters, e.looked = found, e.deps.Now()
+	return found, nil
+}
+
+func (e *Engine) findInterpreters(ctx context.Context) ([]recipe.Interpreter, error) {
+	candidates := e.cfg.Pythons
+	if len(candidates) == 0 {
+		var err error
+		if candidates, err = e.candidates(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var found []recipe.Interpreter
+	seen := map[string]bool{}
+	for _, path := range candidates[:min(len(candidates), maxProbes)] {
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil || seen[real] {
+			continue
+		}
+		seen[real] = true
+		if version := probe(ctx, path); version != "" {
+			found = append(found, recipe.Interpreter{Version: version, Path: path})
+		}
+	}
+	return found, ctx.Err()
+}
+
+// candidates are what uv finds, and the folders of pyenv, whose shims answer
+// differently in each folder and so are no interpreters.
+func (e *Engine) candidates(ctx context.Context) ([]string, error) {
+	paths, err := e.listedByUV(ctx)
+	if err != nil {
+		return nil, err
+	}
+	home := lookup(e.deps.Environ, "HOME")
+	root := lookup(e.deps.Environ, "PYENV_ROOT")
+	if root == "" {
+		root = filepath.Join(home, ".pyenv")
+	}
+	for _, pattern := range []string{
+		filepath.Join(root, "versions", "3.*", "bin", "python3"),
+		filepath.Join(home, ".local", "share", "uv", "python", "cpython-3.*", "bin", "python3"),
+		"/opt/python/*/bin/python3",
+	} {
+		more, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, more...)
+	}
+	return slices.DeleteFunc(paths, func(p string) bool { return strings.Contains(p, "/shims/") }), nil
+}
+
+func (e *Engine) listedByUV(ctx context.Context) ([]string, error) {
+	uv, err := e.uv()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, uv, "python", "list", "--only-installed", "--offline", "--no-config", "--output-format", "json") //nolint:gosec // the operator's uv
+	cmd.Env = []string{"PATH=" + lookup(e.deps.Environ, "PATH"), "HOME=" + lookup(e.deps.Environ, "HOME"), "UV_CACHE_DIR=" + e.deps.Disk.Cache("uv")}
+	output, err := cmd.Output()
+	if err != nil {
+		return nil, nil //nolint:nilerr // the known folders are looked through anyway
+	}
+	var list []struct {
+		Path string `json:"path"`
+	}
+	if err := json.Unmarshal(output, &list); err != nil {
+		return nil, nil //nolint:nilerr // likewise
+	}
+	var paths []string
+	for _, item := range list {
+		paths = append(paths, item.Path)
+	}
+	return paths, nil
+}
+
+// probeScript fails on a Python that lacks what agents need.
+const probeScript = `import sys, ssl, ctypes, hashlib, zlib
+v = sys.version_info
+if sys.implementation.name == "cpython" and v.releaselevel == "final": print("%d.%d.%d" % v[:3])`
+
+// probe returns the version of a Python that can be used, else nothing.
+func probe(ctx context.Context, path string) string {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "-I", "-c", probeScript) //nolint:gosec // found on the machine
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
+	output, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(output))
+}
