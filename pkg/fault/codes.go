@@ -1,13 +1,9 @@
 package fault
 
 import (
-	"context"
-	"errors"
 	"net/http"
 
-	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // table is the whole translation on one screen. The first kind of a code is what
@@ -16,22 +12,28 @@ var table = []struct {
 	kind Kind
 	code codes.Code
 	http int
+	name string
+	// away is what the caller reads when the transport, not a room, says so.
+	away string
 }{
-	{Invalid, codes.InvalidArgument, http.StatusBadRequest},
-	{Unauthenticated, codes.Unauthenticated, http.StatusUnauthorized},
-	{Denied, codes.PermissionDenied, http.StatusForbidden},
-	{NotFound, codes.NotFound, http.StatusNotFound},
-	{Exists, codes.AlreadyExists, http.StatusConflict},
-	{Conflict, codes.FailedPrecondition, http.StatusConflict},
-	{Conflict, codes.Aborted, http.StatusConflict},
-	{TooLarge, codes.OutOfRange, http.StatusRequestEntityTooLarge},
-	{Exhausted, codes.ResourceExhausted, http.StatusTooManyRequests},
-	{Unavailable, codes.Unavailable, http.StatusServiceUnavailable},
-	{Deadline, codes.DeadlineExceeded, http.StatusGatewayTimeout},
-	{Canceled, codes.Canceled, 499},
-	{Unimplemented, codes.Unimplemented, http.StatusNotImplemented},
-	{Internal, codes.Internal, http.StatusInternalServerError},
+	{Invalid, codes.InvalidArgument, http.StatusBadRequest, "invalid", "the request cannot be read"},
+	{Unauthenticated, codes.Unauthenticated, http.StatusUnauthorized, "unauthenticated", "the call carries no valid credentials"},
+	{Denied, codes.PermissionDenied, http.StatusForbidden, "denied", "the call is not allowed"},
+	{NotFound, codes.NotFound, http.StatusNotFound, "not found", "there is no such thing"},
+	{Exists, codes.AlreadyExists, http.StatusConflict, "exists", "there is one already"},
+	{Conflict, codes.FailedPrecondition, http.StatusConflict, "conflict", "this cannot be done now"},
+	{Conflict, codes.Aborted, http.StatusConflict, "conflict", "this cannot be done now"},
+	{TooLarge, codes.OutOfRange, http.StatusRequestEntityTooLarge, "too large", "the message is too large"},
+	{Exhausted, codes.ResourceExhausted, http.StatusTooManyRequests, "exhausted", "too much is asked at once; try again later"},
+	{Unavailable, codes.Unavailable, http.StatusServiceUnavailable, "unavailable", "a part of the cloud is away; try again"},
+	{Deadline, codes.DeadlineExceeded, http.StatusGatewayTimeout, "deadline", "the call took too long"},
+	{Canceled, codes.Canceled, 499, "canceled", "the call was canceled"},
+	{Unimplemented, codes.Unimplemented, http.StatusNotImplemented, "unimplemented", "this is not offered"},
+	{Internal, codes.Internal, http.StatusInternalServerError, "internal", plainSentence},
 }
+
+// plainSentence is all that the outside reads of an error nobody made for it.
+const plainSentence = "internal error"
 
 // Code is the gRPC code of the kind.
 func (k Kind) Code() codes.Code {
@@ -39,6 +41,9 @@ func (k Kind) Code() codes.Code {
 		if row.kind == k {
 			return row.code
 		}
+	}
+	if k == None {
+		return codes.OK
 	}
 	return codes.Internal
 }
@@ -51,41 +56,42 @@ func (k Kind) HTTPStatus() int {
 			return row.http
 		}
 	}
+	if k == None {
+		return http.StatusOK
+	}
 	return http.StatusInternalServerError
 }
 
+// String is the kind's name, for logs and tests.
+func (k Kind) String() string {
+	for _, row := range table {
+		if row.kind == k {
+			return row.name
+		}
+	}
+	if k == None {
+		return "none"
+	}
+	return "unknown kind"
+}
+
+func (k Kind) away() string {
+	for _, row := range table {
+		if row.kind == k {
+			return row.away
+		}
+	}
+	return plainSentence
+}
+
 func kindOfCode(code codes.Code) Kind {
+	if code == codes.OK {
+		return None
+	}
 	for _, row := range table {
 		if row.code == code {
 			return row.kind
 		}
 	}
 	return Internal
-}
-
-func ofContext(err error) Kind {
-	switch {
-	case errors.Is(err, context.Canceled):
-		return Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		return Deadline
-	}
-	return None
-}
-
-// Status is err as it travels: code and safe sentence, never the cause.
-func Status(err error) *status.Status {
-	return status.FromProto(&spb.Status{Code: int32(KindOf(err).Code()), Message: Message(err)}) //nolint:gosec // codes are 0 to 16
-}
-
-// FromStatus turns what came over the wire back into a fault. A nil error stays nil.
-func FromStatus(err error) error {
-	if err == nil {
-		return nil
-	}
-	st, ok := status.FromError(err)
-	if !ok {
-		return err
-	}
-	return &fault{kind: kindOfCode(st.Code()), message: st.Message(), cause: nil}
 }

@@ -5,6 +5,7 @@
 package fault
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -50,6 +51,7 @@ type fault struct {
 	kind    Kind
 	message string
 	cause   error
+	remote  bool // it has been logged where it arose
 }
 
 // Errorf returns an error of this kind; the caller reads the sentence.
@@ -100,18 +102,43 @@ func KindOf(err error) Kind {
 
 // Message is what may leave the process: the fault's sentence, or "internal error".
 func Message(err error) string {
+	if err == nil {
+		return ""
+	}
 	var f *fault
 	if errors.As(err, &f) {
 		return f.message
 	}
-	switch kind := ofContext(err); kind {
-	case Canceled:
-		return "the call was canceled"
-	case Deadline:
-		return "the call took too long"
+	if kind := ofContext(err); kind != None {
+		return kind.away()
 	}
-	if st, ok := status.FromError(err); ok && st.Code() != codes.Unknown {
+	if st := own(err); st != nil {
 		return st.Message()
 	}
-	return "internal error"
+	return plainSentence
+}
+
+// own returns a status whose text somebody wrote for callers. A status that was
+// wrapped with more words gets those words from the grpc library; the status inside
+// has none of them.
+func own(err error) *status.Status {
+	var s interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &s) {
+		return nil
+	}
+	st := s.GRPCStatus()
+	if st.Code() == codes.Unknown || st.Code() == codes.OK {
+		return nil
+	}
+	return st
+}
+
+func ofContext(err error) Kind {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return Deadline
+	}
+	return None
 }

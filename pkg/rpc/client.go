@@ -18,6 +18,9 @@ import (
 
 // DialOptions are what every connection to a neighbour is made with: it waits for
 // the neighbour, carries the principal, and gives faults back as faults.
+//
+// No retry policy is set: the library by itself sends a call again when the
+// neighbour surely has not begun it, and only the caller knows what else is safe.
 func DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
@@ -33,8 +36,12 @@ func DialOptions() []grpc.DialOption {
 	}
 }
 
+// unaryClient bounds a call that nobody bounded: a neighbour that never comes must
+// not hold its caller for ever.
 func unaryClient(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return fault.FromStatus(invoke(outgoing(ctx), method, req, reply, conn, opts...))
+	ctx, cancel := bounded(outgoing(ctx), DefaultDeadline)
+	defer cancel()
+	return fault.FromStatus(invoke(ctx, method, req, reply, conn, opts...))
 }
 
 func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -45,8 +52,15 @@ func streamClient(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientC
 	return &faultStream{ClientStream: stream}, nil
 }
 
+// outgoing puts the caller into the metadata, in place of any that is there.
 func outgoing(ctx context.Context) context.Context {
+	md, _ := metadata.FromOutgoingContext(ctx)
 	header := principal.From(ctx).Encode()
+	if len(md.Get(principal.Header)) > 0 {
+		md = md.Copy()
+		md.Delete(principal.Header)
+		ctx = metadata.NewOutgoingContext(ctx, md)
+	}
 	if header == "" {
 		return ctx
 	}
@@ -57,6 +71,11 @@ type faultStream struct{ grpc.ClientStream }
 
 func (s *faultStream) RecvMsg(m any) error { return fromStream(s.ClientStream.RecvMsg(m)) }
 func (s *faultStream) SendMsg(m any) error { return fromStream(s.ClientStream.SendMsg(m)) }
+
+func (s *faultStream) Header() (metadata.MD, error) {
+	md, err := s.ClientStream.Header()
+	return md, fault.FromStatus(err)
+}
 
 func fromStream(err error) error {
 	if errors.Is(err, io.EOF) {

@@ -6,7 +6,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -16,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
@@ -25,14 +23,14 @@ import (
 const (
 	// MaxMessage bounds a message in both directions, in bytes.
 	MaxMessage = 16 << 20
-	// defaultDeadline bounds a unary call whose caller set no deadline; it is above
+	// DefaultDeadline bounds a unary call whose caller set no deadline; it is above
 	// the longest call we promise, a deploy of 300 s.
-	defaultDeadline = 330 * time.Second
+	DefaultDeadline = 330 * time.Second
 )
 
 // ServerOptions are what every room's server is made with.
 func ServerOptions(log *slog.Logger) []grpc.ServerOption {
-	c := chain{log: log}
+	c := chain{log: log, deadline: DefaultDeadline}
 	return []grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
 		grpc.ChainUnaryInterceptor(c.unary),
@@ -44,44 +42,67 @@ func ServerOptions(log *slog.Logger) []grpc.ServerOption {
 	}
 }
 
-type chain struct{ log *slog.Logger }
+type chain struct {
+	log      *slog.Logger
+	deadline time.Duration
+}
 
 func (c chain) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (res any, err error) {
 	start := time.Now()
-	ctx = withPrincipal(ctx)
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultDeadline)
-		defer cancel()
-	}
 	err = guard(func() error {
+		ctx, err := withPrincipal(ctx)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := bounded(ctx, c.deadline)
+		defer cancel()
 		res, err = handler(ctx, req)
 		return err
 	})
 	return res, c.close(ctx, info.FullMethod, start, err)
 }
 
+// stream sets no deadline: a watch or a tail lasts as long as its reader, and
+// keepalive notices a reader that is gone.
 func (c chain) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	start := time.Now()
-	ctx := withPrincipal(stream.Context())
-	err := guard(func() error { return handler(srv, &contextStream{ServerStream: stream, ctx: ctx}) })
-	return c.close(ctx, info.FullMethod, start, err)
+	err := guard(func() error {
+		ctx, err := withPrincipal(stream.Context())
+		if err != nil {
+			return err
+		}
+		return handler(srv, &contextStream{ServerStream: stream, ctx: ctx})
+	})
+	return c.close(stream.Context(), info.FullMethod, start, err)
 }
 
 // close writes the call's one log line and turns its error into a status.
 func (c chain) close(ctx context.Context, method string, start time.Time, err error) error {
-	log := c.log.With("method", method, "took", time.Since(start))
+	took := slog.Duration("took", time.Since(start))
 	if err == nil {
-		log.DebugContext(ctx, "call")
+		c.log.DebugContext(ctx, "call", "method", method, took)
 		return nil
 	}
-	if !fault.Internal.Is(err) {
-		log.DebugContext(ctx, "call refused", "error", err)
-		return fault.Status(err).Err()
+	referred, ref := fault.Refer(err)
+	attrs := []any{"method", method, took, "kind", fault.KindOf(err).String(), "error", err}
+	if ref != "" {
+		attrs = append(attrs, "ref", ref)
 	}
-	ref := rand.Text()[:10]
-	log.ErrorContext(ctx, "call broke", "error", err, "ref", ref)
-	return status.Error(fault.Internal.Code(), fmt.Sprintf("internal error (ref %s)", ref))
+	c.log.Log(ctx, loudness(err), "call ended with an error", attrs...)
+	return fault.Status(referred).Err()
+}
+
+// loudness of a call's line: our mistakes are errors, parts that are away warnings,
+// and refusals are the caller's business.
+func loudness(err error) slog.Level {
+	switch fault.KindOf(err) {
+	case fault.Internal:
+		return slog.LevelError
+	case fault.Unavailable, fault.Deadline:
+		return slog.LevelWarn
+	default:
+		return slog.LevelDebug
+	}
 }
 
 // guard turns a panic into an error with the stack.
@@ -94,16 +115,29 @@ func guard(call func() error) (err error) {
 	return call()
 }
 
-func withPrincipal(ctx context.Context) context.Context {
+// bounded gives ctx a deadline when it has none.
+func bounded(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// withPrincipal refuses a header that is damaged or there twice, rather than to take
+// the caller for somebody else.
+func withPrincipal(ctx context.Context) (context.Context, error) {
 	values := metadata.ValueFromIncomingContext(ctx, principal.Header)
-	if len(values) != 1 {
-		return ctx
+	if len(values) == 0 {
+		return ctx, nil
+	}
+	if len(values) > 1 {
+		return nil, fault.Unauthenticated.Errorf("the call names %d callers", len(values))
 	}
 	p, err := principal.Decode(values[0])
 	if err != nil {
-		return ctx // nobody
+		return nil, fault.Unauthenticated.Wrap(err, "the call's principal is damaged")
 	}
-	return principal.With(ctx, p)
+	return principal.With(ctx, p), nil
 }
 
 type contextStream struct {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/mesh"
 	"github.com/mcpagentcloud/agentcloud/pkg/rpc"
@@ -85,4 +86,15 @@ func SocketDir(t testing.TB) string {
 // Logger writes to the test's log, at debug level.
 func Logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// DialPlain connects without the client side of the chain, as a foreign program would.
+func DialPlain(t testing.TB, dir, room string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("unix:"+filepath.Join(dir, room+".sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
 }
