@@ -17,6 +17,7 @@ type settings struct {
 	Ports string            `koanf:"app_ports"`
 	Wait  time.Duration     `koanf:"wait"`
 	Mesh  map[string]string `koanf:"mesh"`
+	Names []string          `koanf:"names" help:"who"`
 	Deep  struct {
 		Size int  `koanf:"size"`
 		On   bool `koanf:"on"`
@@ -47,6 +48,16 @@ func TestLoad(t *testing.T) {
 		"unknown key in a flag": {set: "deep.sise=1", err: "deep.size"},
 		"no assignment":         {set: "wait", err: "write key=value"},
 		"a bad value":           {set: "wait=soon", err: "'wait'"},
+		"no value":              {env: "T_DEEP__SIZE=", err: "is empty"},
+		"no unit":               {file: "wait: 30\n", err: "write 30s"},
+		"no such file":          {file: "-", err: "settings file"},
+		"broken YAML":           {file: "wait: [", err: "settings file"},
+		"a key twice":           {file: "wait: 1s\nwait: 2s\n", err: "already defined"},
+		"unknown far away":      {set: "completely_different_thing=1", err: "--help lists them all"},
+		"unknown environment":   {env: "T_DEEP__SIZ=1", err: "deep.size"},
+		"a stranger's variable": {env: "OTHER_WAIT=9s", want: func(*settings) {}},
+		"a list":                {set: "names=a,b", want: func(s *settings) { s.Names = []string{"a", "b"} }},
+		"a bad pair":            {set: "mesh=a", err: "name=value"},
 		"refused by Validate":   {set: "deep.size=-1", err: "must not be negative"},
 	}
 	for name, tt := range tests {
@@ -57,8 +68,8 @@ func TestLoad(t *testing.T) {
 			sources := config.Sources{EnvPrefix: "T_", Environ: []string{tt.env}}
 			if tt.file != "" {
 				sources.File = filepath.Join(t.TempDir(), "c.yaml")
-				if err := os.WriteFile(sources.File, []byte(tt.file), 0o600); err != nil {
-					t.Fatal(err)
+				if tt.file != "-" {
+					write(t, sources.File, tt.file)
 				}
 			}
 			if tt.set != "" {
@@ -79,5 +90,31 @@ func TestLoad(t *testing.T) {
 				t.Fatalf("Load() differs (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	defaults := settings{Ports: "0-0", Wait: time.Second, Mesh: map[string]string{"b": "2", "a": "1"}, Names: []string{"x", "y"}}
+	want := []config.Setting{
+		{Key: "app_ports", Default: "0-0"}, {Key: "wait", Default: "1s"}, {Key: "mesh", Default: "a=1,b=2"},
+		{Key: "names", Default: "x,y", Help: "who"}, {Key: "deep.size", Default: "0"}, {Key: "deep.on", Default: "false"},
+	}
+	if diff := cmp.Diff(want, config.Describe(&defaults)); diff != "" {
+		t.Fatalf("Describe() differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestEnvName(t *testing.T) {
+	t.Parallel()
+	if got := config.EnvName("AGENTCLOUD_REGISTRY_", "service.log_level"); got != "AGENTCLOUD_REGISTRY_SERVICE__LOG_LEVEL" {
+		t.Fatalf("EnvName() = %q", got)
 	}
 }

@@ -1,13 +1,17 @@
 // Package mesh finds the neighbours: a unix socket per room in one folder, or an
 // address per room. Connections are lazy and wait, so rooms start in any order.
+//
+// It authenticates nobody: whoever reaches the folder or the network of the rooms is
+// one of them.
 package mesh
 
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -16,20 +20,27 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/rpc"
 )
 
-// maxSocketPath is what sockaddr_un holds on Linux and macOS, less the final NUL.
-const maxSocketPath = 103
-
 // Dialer knows where the rooms are. It keeps one connection to each.
 type Dialer struct {
 	target func(room string) (string, error)
 
-	mu    sync.Mutex
-	conns map[string]*grpc.ClientConn
+	mu     sync.Mutex
+	conns  map[string]*grpc.ClientConn
+	closed bool
 }
 
 // Sockets finds each room at dir/room.sock.
 func Sockets(dir string) *Dialer {
-	return newDialer(func(room string) (string, error) { return "unix:" + socket(dir, room), nil })
+	return newDialer(func(room string) (string, error) {
+		path, err := filepath.Abs(socket(dir, room))
+		if err != nil {
+			return "", err
+		}
+		if len(path) > maxSocketPath {
+			return "", fmt.Errorf("the socket path %s has %d characters and may have %d: use a shorter folder", path, len(path), maxSocketPath)
+		}
+		return "unix:" + path, nil
+	})
 }
 
 // Addresses finds each room at its host:port.
@@ -38,7 +49,8 @@ func Addresses(rooms map[string]string) *Dialer {
 		if address, ok := rooms[room]; ok {
 			return "dns:///" + address, nil
 		}
-		return "", fmt.Errorf("no address is configured for the room %q", room)
+		return "", fmt.Errorf("no address is configured for the room %q; there is one for: %s",
+			room, strings.Join(slices.Sorted(maps.Keys(rooms)), ", "))
 	})
 }
 
@@ -50,6 +62,9 @@ func newDialer(target func(string) (string, error)) *Dialer {
 func (d *Dialer) Dial(room string) (*grpc.ClientConn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errors.New("the mesh is closed")
+	}
 	if conn, ok := d.conns[room]; ok {
 		return conn, nil
 	}
@@ -70,6 +85,7 @@ func (d *Dialer) Dial(room string) (*grpc.ClientConn, error) {
 func (d *Dialer) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.closed = true
 	var errs []error
 	for _, conn := range d.conns {
 		errs = append(errs, conn.Close())
@@ -77,21 +93,3 @@ func (d *Dialer) Close() error {
 	clear(d.conns)
 	return errors.Join(errs...)
 }
-
-// Listen opens the socket of a room in dir, in place of one a crash left behind.
-// Whoever calls it must own dir: two processes would take each other's place.
-func Listen(dir, room string) (net.Listener, error) {
-	path := socket(dir, room)
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("the socket path %s has %d characters and may have %d: use a shorter folder", path, len(path), maxSocketPath)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	return net.Listen("unix", path)
-}
-
-func socket(dir, room string) string { return filepath.Join(dir, room+".sock") }

@@ -9,6 +9,9 @@ import (
 )
 
 func natsOptions(common Settings) ([]nats.Option, error) {
+	if common.NATSCredentials != "" {
+		return []nats.Option{nats.UserCredentials(common.NATSCredentials)}, nil
+	}
 	if common.NATSTokenFile == "" {
 		return nil, nil
 	}

@@ -120,13 +120,3 @@ func watchReady(ctx context.Context, svc Service, state *health.Server) {
 		}
 	}
 }
-
-func readiness(ctx context.Context, svc Service) error {
-	r, ok := svc.(Readier)
-	if !ok {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, readyLimit)
-	defer cancel()
-	return r.Ready(ctx)
-}

@@ -9,7 +9,7 @@ _BEGAN = time.monotonic()
 
 from agentcloud_host import (  # noqa: E402
     contract, discover, drain, environment, failure, imports, load, logs, offload, redact, repair_app, repair_aggregators,
-    repair_gateway, repair_human_input, repair_signals, sdk_logs, settings, status, stdlib_logs, streams,
+    repair_gateway, repair_human_input, repair_signals, repair_steps, sdk_logs, settings, status, stdlib_logs, streams,
 )
 
 
@@ -71,6 +71,8 @@ def _repair(launch: contract.Launch) -> None:
         offload.install_mcp_agent()
     else:
         repair_signals.install()
+        repair_steps.install()
+        repair_human_input.install_on_temporal()
         repair_aggregators.install()
 
 

@@ -13,9 +13,10 @@ _NOISE = (
     "Workflow task module import skipped",
     "missing the httpx_client_factory",
     'Field name "',
+    "Error in standalone SSE writer",  # a client went away
 )
-_QUIET = {"httpx": logging.WARNING, "httpcore": logging.WARNING, "uvicorn": logging.WARNING, "uvicorn.error": logging.WARNING,
-          "uvicorn.access": logging.WARNING, "mcp.server": logging.WARNING, "asyncio": logging.WARNING}
+# These tell of every request, ours among them.
+_QUIET = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "uvicorn.access", "mcp.server", "asyncio")
 
 
 class Handler(logging.Handler):
@@ -24,7 +25,7 @@ class Handler(logging.Handler):
             msg = record.getMessage()
             if record.exc_info and record.exc_info[0] is not None:
                 msg += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
-            if record.name == "py.warnings" and is_noise(msg):
+            if is_noise(msg):
                 return
             logs.write(_level(record.levelno), record.name, msg, ts=record.created)
         except Exception:
@@ -40,9 +41,8 @@ def install() -> None:
     root.handlers[:] = [Handler()]
     root.setLevel(logs.minimum)
     logging.raiseExceptions = False
-    if logs.minimum > logging.DEBUG:
-        for name, level in _QUIET.items():
-            logging.getLogger(name).setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     warnings.simplefilter("default")
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -83,8 +83,11 @@ func SocketDir(t testing.TB) string {
 	return filepath.Clean(dir)
 }
 
-// Logger writes to the test's log, at debug level.
+// Logger writes to the test's log, at debug level; a benchmark has none.
 func Logger(t testing.TB) *slog.Logger {
+	if _, ok := t.(*testing.B); ok {
+		return slog.New(slog.DiscardHandler)
+	}
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 

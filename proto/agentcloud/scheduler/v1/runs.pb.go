@@ -136,9 +136,13 @@ type Run struct {
 	// Parent, for child runs.
 	ParentRunId string `protobuf:"bytes,17,opt,name=parent_run_id,json=parentRunId,proto3" json:"parent_run_id,omitempty"`
 	// Principal who started it: a user id, or empty for an open app's anonymous caller.
-	StartedBy     string `protobuf:"bytes,18,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	StartedBy string `protobuf:"bytes,18,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
+	// The MCP session that started it, when one did; opaque here.
+	SessionId string `protobuf:"bytes,19,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// That caller's progress token as JSON; empty when there was none.
+	ProgressTokenJson string `protobuf:"bytes,20,opt,name=progress_token_json,json=progressTokenJson,proto3" json:"progress_token_json,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Run) Reset() {
@@ -293,6 +297,20 @@ func (x *Run) GetParentRunId() string {
 func (x *Run) GetStartedBy() string {
 	if x != nil {
 		return x.StartedBy
+	}
+	return ""
+}
+
+func (x *Run) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *Run) GetProgressTokenJson() string {
+	if x != nil {
+		return x.ProgressTokenJson
 	}
 	return ""
 }
@@ -1564,7 +1582,7 @@ var File_agentcloud_scheduler_v1_runs_proto protoreflect.FileDescriptor
 
 const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\n" +
-	"\"agentcloud/scheduler/v1/runs.proto\x12\x17agentcloud.scheduler.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x05\n" +
+	"\"agentcloud/scheduler/v1/runs.proto\x12\x17agentcloud.scheduler.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x06\n" +
 	"\x03Run\x12\x1f\n" +
 	"\vworkflow_id\x18\x01 \x01(\tR\n" +
 	"workflowId\x12\x15\n" +
@@ -1591,7 +1609,10 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\x12parent_workflow_id\x18\x10 \x01(\tR\x10parentWorkflowId\x12\"\n" +
 	"\rparent_run_id\x18\x11 \x01(\tR\vparentRunId\x12\x1d\n" +
 	"\n" +
-	"started_by\x18\x12 \x01(\tR\tstartedBy\"\xe1\x01\n" +
+	"started_by\x18\x12 \x01(\tR\tstartedBy\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x13 \x01(\tR\tsessionId\x12.\n" +
+	"\x13progress_token_json\x18\x14 \x01(\tR\x11progressTokenJson\"\xe1\x01\n" +
 	"\x0fStartRunRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
