@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 )
 
@@ -24,6 +25,7 @@ type Table struct {
 	mu       sync.Mutex
 	rows     map[string]*schedulerv1.Endpoint
 	watchers map[*watcher]struct{}
+	closed   chan struct{}
 }
 
 // watcher knows which targets have changed since its reader looked. A slow reader
@@ -35,7 +37,7 @@ type watcher struct {
 
 // NewTable returns an empty Table.
 func NewTable() *Table {
-	return &Table{rows: map[string]*schedulerv1.Endpoint{}, watchers: map[*watcher]struct{}{}}
+	return &Table{rows: map[string]*schedulerv1.Endpoint{}, watchers: map[*watcher]struct{}{}, closed: make(chan struct{})}
 }
 
 // Put sets a target's endpoint, which must not change afterwards.
@@ -97,6 +99,10 @@ func (w *watcher) poke() {
 	}
 }
 
+// Close ends all watches, so that their readers look for another scheduler. It may be
+// called once.
+func (t *Table) Close() { close(t.closed) }
+
 // Watch sends the full table, then each change, until ctx ends or send fails.
 func (t *Table) Watch(ctx context.Context, send func(*schedulerv1.WatchEndpointsResponse) error) error {
 	w := t.join()
@@ -110,6 +116,8 @@ func (t *Table) Watch(ctx context.Context, send func(*schedulerv1.WatchEndpoints
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-t.closed:
+			return fault.Unavailable.Errorf("the scheduler is stopping; watch again")
 		case <-w.wake:
 		}
 	}

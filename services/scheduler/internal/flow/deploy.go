@@ -155,7 +155,7 @@ func goLive(ctx workflow.Context, in DeployInput) (old string, _ *Failure) {
 		}
 	}
 	var switched Switched
-	if err := act(step(ctx, oneTry, 0), "Switch", &switched, v); err != nil {
+	if err := act(step(ctx, p.Health+oneTry, 0), "Switch", &switched, v); err != nil {
 		return "", late(err, "the switch to the new version did not work")
 	}
 	return switched.Old, switched.Superseded

@@ -41,9 +41,11 @@ type Deps struct {
 	Namespaces interface {
 		Client(ctx context.Context, namespace string) (client.Client, error)
 	}
-	Log   *slog.Logger
-	Now   func() time.Time
-	NewID func() string
+	// Draining is closed when calls that wait should end, for the process does.
+	Draining <-chan struct{}
+	Log      *slog.Logger
+	Now      func() time.Time
+	NewID    func() string
 }
 
 // Service answers for questions.

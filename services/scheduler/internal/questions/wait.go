@@ -76,6 +76,7 @@ func (s *Service) await(ctx context.Context, q store.Question, wait time.Duratio
 		case <-look.C:
 			s.waiting.leave(q.ID, answered)
 			continue
+		case <-s.deps.Draining:
 		case <-over.C:
 		case <-ctx.Done():
 		}

@@ -24,6 +24,13 @@ func (s *Service) GetRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*
 	}
 	wait, cancel := context.WithTimeout(ctx, min(max(req.GetWait().AsDuration(), 0), maxWait))
 	defer cancel()
+	go func() {
+		select {
+		case <-s.deps.Draining:
+			cancel()
+		case <-wait.Done():
+		}
+	}()
 	asked := f.runID
 	for range maxChain {
 		if f, err = s.wait(ctx, wait, f); err != nil {

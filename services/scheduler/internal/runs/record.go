@@ -67,3 +67,8 @@ func nameOf(workflowType string) string {
 	}
 	return workflowType
 }
+
+// Ended records that a run ended just now.
+func (r *Recorder) Ended(ctx context.Context, run store.Run, outcome string) error {
+	return r.Closed(ctx, run, outcome, time.Now())
+}

@@ -37,9 +37,11 @@ type Deps struct {
 	Policy flow.ActivityPolicy
 	// Retention is how long closed runs are remembered.
 	Retention time.Duration
-	Log       *slog.Logger
-	Now       func() time.Time
-	NewUUID   func() string
+	// Draining is closed when calls that wait should end, for the process does.
+	Draining <-chan struct{}
+	Log      *slog.Logger
+	Now      func() time.Time
+	NewUUID  func() string
 }
 
 // Service answers for runs; questions of runs are another's business.

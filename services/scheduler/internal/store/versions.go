@@ -148,20 +148,20 @@ func (s *Store) SetCapture(ctx context.Context, versionID string, c Capture) err
 }
 
 // Switch makes the pending version the live one and the live one draining, in tx.
-// It returns the version it replaced. A second time it changes nothing. It fails
-// with fault.Conflict when the target is gone or wants another version now.
-func (s *Store) Switch(ctx context.Context, tx *sqldb.Tx, targetID, versionID string, now time.Time) (old string, again bool, err error) {
+// A second time it changes nothing and says so. It fails with fault.Conflict when the
+// target is gone or wants another version now.
+func (s *Store) Switch(ctx context.Context, tx *sqldb.Tx, targetID, versionID string, now time.Time) (again bool, err error) {
 	t, err := findTarget(ctx, tx, targetID)
 	if fault.NotFound.Is(err) {
-		return "", false, fault.Conflict.Wrap(err, "the app was deleted")
+		return false, fault.Conflict.Wrap(err, "the app was deleted")
 	}
 	switch {
 	case err != nil:
-		return "", false, err
+		return false, err
 	case t.Live == versionID:
-		return "", true, nil
+		return true, nil
 	case t.Removing || t.Pending != versionID:
-		return "", false, fault.Conflict.Errorf("the app does not wait for this version any more")
+		return false, fault.Conflict.Errorf("the app does not wait for this version any more")
 	}
 	_, err = tx.Exec(ctx, `UPDATE targets SET live_version = ?, pending_version = '', updated_at = ? WHERE target_id = ?`,
 		versionID, now.UnixMilli(), targetID)
@@ -173,9 +173,24 @@ func (s *Store) Switch(ctx context.Context, tx *sqldb.Tx, targetID, versionID st
 			Draining, now.UnixMilli(), targetID, Live, versionID)
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("switch %s to %s: %w", targetID, versionID, err)
+		return false, fmt.Errorf("switch %s to %s: %w", targetID, versionID, err)
 	}
-	return t.Live, false, nil
+	return false, nil
+}
+
+// NewestDraining is the version that served last before the live one and has not
+// been retired; empty when there is none.
+func (s *Store) NewestDraining(ctx context.Context, targetID string) (string, error) {
+	var versionID string
+	err := s.db.QueryRow(ctx, `SELECT version_id FROM versions WHERE target_id = ? AND state = ? ORDER BY ended_at DESC, number DESC LIMIT 1`,
+		targetID, Draining).Scan(&versionID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("find draining version of %s: %w", targetID, err)
+	}
+	return versionID, nil
 }
 
 // Fail records in tx that a pending version will not serve; false when that was

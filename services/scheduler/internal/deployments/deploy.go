@@ -1,0 +1,210 @@
+package deployments
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
+)
+
+const (
+	// longestDeploy bounds one call; the deploy itself goes on.
+	longestDeploy = 10 * time.Minute
+	retryAfter    = 500 * time.Millisecond
+)
+
+// Deploy starts the durable deploy of a version, or joins it, and answers at its end.
+func (s *Service) Deploy(ctx context.Context, req *schedulerv1.DeployRequest) (*schedulerv1.DeployResponse, error) {
+	if err := checkDeploy(req); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, longestDeploy)
+	defer cancel()
+	defer s.untilDraining(cancel)()
+	for {
+		answer, err := s.attempt(ctx, req)
+		if answer != nil || !fault.Unavailable.Is(err) || s.draining() {
+			return answer, err
+		}
+		// Temporal is away; the deploy goes on, or begins, when it is back.
+		select {
+		case <-ctx.Done():
+			return nil, s.late(ctx, err)
+		case <-time.After(retryAfter):
+		}
+	}
+}
+
+// untilDraining cancels a call that waits when the process wants to end: whoever made
+// it asks again and joins.
+func (s *Service) untilDraining(cancel func()) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-s.deps.Draining:
+			cancel()
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
+
+func (s *Service) draining() bool {
+	select {
+	case <-s.deps.Draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// late is what a caller hears whose patience ended before the deploy did.
+func (s *Service) late(ctx context.Context, cause error) error {
+	if s.draining() {
+		return fault.Unavailable.Wrap(cause, "the scheduler is stopping; the deploy goes on, and deploying again joins it")
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err()
+	}
+	return fault.Deadline.Wrap(cause, "the deploy has not ended yet; it goes on, and deploying again joins it")
+}
+
+// attempt answers for a version that is over, else starts or joins its deploy and
+// waits for the end of it.
+func (s *Service) attempt(ctx context.Context, req *schedulerv1.DeployRequest) (*schedulerv1.DeployResponse, error) {
+	if answer, err := s.outcome(ctx, req); answer != nil || err != nil {
+		return answer, err
+	}
+	run, err := s.begin(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	var result flow.DeployResult
+	if err := run.Get(ctx, &result); err != nil {
+		return nil, s.broken(ctx, err)
+	}
+	if answer, err := s.outcome(ctx, req); answer != nil || err != nil {
+		return answer, err
+	}
+	if result.Failure != nil {
+		return &schedulerv1.DeployResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_FAILED, Error: result.Failure.String()}, nil
+	}
+	return nil, fault.Conflict.Errorf("the deploy ended without a result; try again")
+}
+
+// outcome answers for a version whose deploy is over; nil while it is not.
+func (s *Service) outcome(ctx context.Context, req *schedulerv1.DeployRequest) (*schedulerv1.DeployResponse, error) {
+	v, err := s.deps.Store.Version(ctx, req.GetVersionId())
+	switch {
+	case fault.NotFound.Is(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case v.TargetID != req.GetTargetId() || v.OrgID != req.GetOrgId():
+		return nil, fault.Invalid.Errorf("this version belongs to another app")
+	}
+	switch v.State {
+	case store.Live, store.Draining, store.Gone:
+		return &schedulerv1.DeployResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE, UserParams: v.UserParams}, nil
+	case store.Failed:
+		return &schedulerv1.DeployResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_FAILED, Error: v.Error, UserParams: v.UserParams}, nil
+	}
+	return nil, nil
+}
+
+// begin makes the version the pending one and starts its deploy, or joins it.
+func (s *Service) begin(ctx context.Context, req *schedulerv1.DeployRequest) (client.WorkflowRun, error) {
+	c, err := s.deps.Namespaces.System(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := store.Version{
+		ID: req.GetVersionId(), TargetID: req.GetTargetId(), AppID: req.GetAppId(), OrgID: req.GetOrgId(), AppName: req.GetAppName(),
+		Number: req.GetNumber(), BundleID: req.GetBundleId(), Params: req.GetParams(),
+	}
+	pending, err := s.deps.Store.BeginDeploy(ctx, v, "", s.deps.Now())
+	if err != nil && pending != "" {
+		if err := s.underWay(ctx, c, v.TargetID, pending); err != nil {
+			return nil, err
+		}
+		_, err = s.deps.Store.BeginDeploy(ctx, v, pending, s.deps.Now())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.start(ctx, c, v)
+}
+
+// underWay fails with fault.Conflict while the deploy of the pending version runs.
+func (s *Service) underWay(ctx context.Context, c client.Client, targetID, pending string) error {
+	d, err := c.DescribeWorkflowExecution(ctx, flow.DeployID(targetID), "")
+	if namespaces.IsNotFound(err) {
+		return nil // its starter died in between
+	}
+	if err != nil {
+		return namespaces.Fault(err, "Temporal does not answer")
+	}
+	if d.GetWorkflowExecutionInfo().GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		return nil
+	}
+	return s.busy(ctx, pending)
+}
+
+func (s *Service) busy(ctx context.Context, versionID string) error {
+	v, err := s.deps.Store.Version(ctx, versionID)
+	if err != nil {
+		return fault.Conflict.Wrap(err, "a deploy of this app is under way; try again when it has ended")
+	}
+	return fault.Conflict.Errorf("a deploy of this app (version %d) is under way; try again when it has ended", v.Number)
+}
+
+// start starts the deploy, or joins the one that runs when it is of this version.
+func (s *Service) start(ctx context.Context, c client.Client, v store.Version) (client.WorkflowRun, error) {
+	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: flow.DeployID(v.TargetID), TaskQueue: flow.SystemQueue,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		Memo:                     map[string]any{flow.MemoVersion: v.ID},
+	}, flow.DeployWorkflow, flow.DeployInput{
+		Version:  flow.Version{TargetID: v.TargetID, OrgID: v.OrgID, VersionID: v.ID},
+		Patience: s.deps.Patience,
+	})
+	if err != nil {
+		return nil, namespaces.Fault(err, "Temporal does not answer")
+	}
+	d, err := c.DescribeWorkflowExecution(ctx, run.GetID(), run.GetRunID())
+	if err != nil {
+		return nil, namespaces.Fault(err, "Temporal does not answer")
+	}
+	var started string
+	memo := d.GetWorkflowExecutionInfo().GetMemo().GetFields()[flow.MemoVersion]
+	if err := converter.GetDefaultDataConverter().FromPayload(memo, &started); err != nil {
+		return nil, err
+	}
+	if started != v.ID {
+		return nil, s.busy(ctx, started)
+	}
+	return run, nil
+}
+
+// broken tells why a deploy has no result.
+func (s *Service) broken(ctx context.Context, err error) error {
+	var gone *serviceerror.NotFound
+	switch {
+	case ctx.Err() != nil:
+		return s.late(ctx, err)
+	case isTerminated(err) || errors.As(err, &gone):
+		return fault.Conflict.Wrap(err, "the app was deleted while it was being deployed")
+	}
+	return namespaces.Fault(err, "Temporal does not answer")
+}

@@ -1,0 +1,324 @@
+package deployments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/bus"
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/endpoints"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/failpoint"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
+)
+
+const (
+	beatEvery = 3 * time.Second
+	lookEvery = 50 * time.Millisecond
+	// maxError bounds what is recorded of a failure, bytes.
+	maxError = 16 << 10
+)
+
+// clients gives Temporal clients.
+type clients interface {
+	Client(ctx context.Context, namespace string) (client.Client, error)
+	System(ctx context.Context) (client.Client, error)
+}
+
+// steps does what the flows decide. Its exported methods are the activities.
+type steps struct {
+	*launcher
+	prober     Prober
+	table      *endpoints.Table
+	clients    clients
+	record     recorder
+	failpoints *failpoint.Points
+	health     time.Duration
+}
+
+// beat tells Temporal that an activity is alive until the returned function is called.
+func beat(ctx context.Context) (stop func()) {
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(beatEvery)
+		defer ticker.Stop()
+		for {
+			activity.RecordHeartbeat(ctx)
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// Build makes the artifact and records it.
+func (s *steps) Build(ctx context.Context, in flow.Version) (*flow.Failure, error) {
+	defer beat(ctx)()
+	v, err := s.wanted(ctx, in.VersionID)
+	if err != nil {
+		return s.verdict(ctx, in, "build", err)
+	}
+	if v.Artifact != nil {
+		return nil, nil
+	}
+	artifact, err := s.build(ctx, v)
+	if err == nil {
+		v.Artifact = artifact
+		err = s.store.SetArtifact(ctx, v.ID, artifact)
+	}
+	if err == nil {
+		s.failpoints.Hit(failpoint.BuildDone)
+	}
+	return s.verdict(ctx, in, "build", err)
+}
+
+// CheckHandles asks whether the organisation has every secret the version names.
+func (s *steps) CheckHandles(ctx context.Context, in flow.Version) (*flow.Failure, error) {
+	defer beat(ctx)()
+	v, err := s.wanted(ctx, in.VersionID)
+	if err != nil {
+		return s.verdict(ctx, in, "check secrets", err)
+	}
+	unknown, err := s.unknown(ctx, v.OrgID, handles(v.Artifact.GetManifest(), v.Params))
+	if err != nil {
+		return s.verdict(ctx, in, "check secrets", err)
+	}
+	if len(unknown) > 0 {
+		return &flow.Failure{Reason: fmt.Sprintf("mcp_agent.deployed.secrets.yaml names secrets that do not exist here: %s. "+
+			"Delete mcp_agent.deployed.secrets.yaml and deploy again, so that new ones are made.", strings.Join(unknown, ", "))}, nil
+	}
+	return nil, nil
+}
+
+// Launch starts the version's processes beside those that serve.
+func (s *steps) Launch(ctx context.Context, in flow.Version) (*flow.Failure, error) {
+	defer beat(ctx)()
+	err := s.ensure(ctx, in.VersionID)
+	if err == nil {
+		s.failpoints.Hit(failpoint.Launched)
+	}
+	return s.verdict(ctx, in, "launch", err)
+}
+
+// AwaitHealthy waits for the version's processes, shakes hands and records what they
+// offer. It starts them when they are gone, since they end with this process.
+func (s *steps) AwaitHealthy(ctx context.Context, in flow.Version) (flow.Health, error) {
+	defer beat(ctx)()
+	wait, cancel := context.WithTimeout(ctx, s.health)
+	defer cancel()
+	if err := s.ensure(wait, in.VersionID); err != nil {
+		failure, err := s.verdict(ctx, in, "launch", err)
+		return flow.Health{Failure: failure}, err
+	}
+	look, failure := s.await(wait, in)
+	if failure != nil || ctx.Err() != nil {
+		return flow.Health{Failure: failure}, ctx.Err()
+	}
+	capture, err := s.prober.Capture(wait, look.ServerURL)
+	if err != nil {
+		s.log.WarnContext(ctx, "handshake with an agent did not work", "target", in.TargetID, "version", in.VersionID, "error", err)
+		return flow.Health{Failure: &flow.Failure{Reason: "the app started, but its MCP server did not answer as it should", Detail: fault.Message(err)}}, nil
+	}
+	capture = reported(capture, look.Server)
+	if err := s.store.SetCapture(ctx, in.VersionID, capture); err != nil {
+		return flow.Health{}, errors.New("the capture was not recorded")
+	}
+	s.failpoints.Hit(failpoint.Healthy)
+	return flow.Health{Workflows: len(capture.Workflows) > 0}, nil
+}
+
+// reported adds to a capture what the host said, which knows what kind each name is.
+func reported(c store.Capture, server Process) store.Capture {
+	r := server.Report
+	c.Kind, c.Workflows, c.SyncTools, c.AsyncTools = string(r.Kind), r.Workflows, r.Tools, r.AsyncTools
+	if r.AppName != "" {
+		c.AppName = r.AppName
+	}
+	return c
+}
+
+// await returns when server and worker are ready, or tells why they will not be.
+func (s *steps) await(ctx context.Context, in flow.Version) (Look, *flow.Failure) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		look, known := s.runtime.Look(in.TargetID, in.VersionID)
+		for _, p := range []Process{look.Server, look.Worker} {
+			if p.Failed {
+				return look, &flow.Failure{Reason: p.Reason, Detail: p.Detail}
+			}
+		}
+		if !known {
+			return look, &flow.Failure{Reason: "the app was stopped while it started"}
+		}
+		if ready(look) {
+			return look, nil
+		}
+		select {
+		case <-ctx.Done():
+			return look, slow(look, s.health)
+		case <-ticker.C:
+		}
+	}
+}
+
+func ready(l Look) bool {
+	const up = schedulerv1.AgentState_AGENT_STATE_READY
+	return l.Server.State == up && (l.Worker.State == up || l.Worker.NotNeeded || len(l.Server.Report.Workflows) == 0)
+}
+
+// slow says which part did not become ready.
+func slow(l Look, patience time.Duration) *flow.Failure {
+	part, detail := "server", l.Server.Detail
+	if l.Server.State == schedulerv1.AgentState_AGENT_STATE_READY {
+		part, detail = "worker", l.Worker.Detail
+	}
+	return &flow.Failure{
+		Reason: fmt.Sprintf("the app's %s was not ready within %s; does main.py do long work while it is imported?", part, patience),
+		Detail: detail,
+	}
+}
+
+// MakeCurrent sends new runs of workflow classes to the version's worker. Temporal
+// knows the version once its worker has polled, so the first tries may come too early.
+func (s *steps) MakeCurrent(ctx context.Context, in flow.Version) error {
+	defer beat(ctx)()
+	c, err := s.clients.Client(ctx, in.OrgID)
+	if err != nil {
+		return errors.New(fault.Message(err))
+	}
+	_, err = c.WorkerDeploymentClient().GetHandle(in.TargetID).SetCurrentVersion(ctx, client.WorkerDeploymentSetCurrentVersionOptions{
+		BuildID: in.VersionID, IgnoreMissingTaskQueues: true,
+	})
+	return err
+}
+
+// Switch makes the version the live one.
+func (s *steps) Switch(ctx context.Context, in flow.Version) (flow.Switched, error) {
+	defer beat(ctx)()
+	if failure, err := s.stillUp(ctx, in); failure != nil || err != nil {
+		return flow.Switched{Superseded: failure}, err
+	}
+	v, err := s.wanted(ctx, in.VersionID)
+	if err == nil {
+		err = s.store.Tx(ctx, func(tx *sqldb.Tx) error { return s.switchIn(ctx, tx, v) })
+	}
+	if err != nil {
+		failure, err := s.verdict(ctx, in, "switch", err)
+		return flow.Switched{Superseded: failure}, err
+	}
+	s.failpoints.Hit(failpoint.Switched)
+	if err := s.publish(ctx, v); err != nil {
+		return flow.Switched{}, errors.New("the endpoint was not published")
+	}
+	// Asked of the store, so that a second try tells the same.
+	old, err := s.store.NewestDraining(ctx, in.TargetID)
+	return flow.Switched{Old: old}, err
+}
+
+// stillUp brings the version's processes back when they ended with an earlier life of
+// this process, so that nothing is switched to that does not serve.
+func (s *steps) stillUp(ctx context.Context, in flow.Version) (*flow.Failure, error) {
+	wait, cancel := context.WithTimeout(ctx, s.health)
+	defer cancel()
+	if err := s.ensure(wait, in.VersionID); err != nil {
+		return s.verdict(ctx, in, "launch", err)
+	}
+	_, failure := s.await(wait, in)
+	return failure, ctx.Err()
+}
+
+func (s *steps) switchIn(ctx context.Context, tx *sqldb.Tx, v store.Version) error {
+	again, err := s.store.Switch(ctx, tx, v.TargetID, v.ID, s.now())
+	if err != nil || again {
+		return err
+	}
+	return bus.Put(ctx, tx, &schedulerv1.VersionLive{
+		TargetId: v.TargetID, AppId: v.AppID, VersionId: v.ID, Time: timestamppb.New(s.now()), UserParams: v.UserParams,
+	})
+}
+
+// Abandon stops the version and records why; the one before goes on.
+func (s *steps) Abandon(ctx context.Context, in flow.Version, why flow.Failure) error {
+	defer beat(ctx)()
+	v, err := s.store.Version(ctx, in.VersionID)
+	if fault.NotFound.Is(err) {
+		v = store.Version{ID: in.VersionID, TargetID: in.TargetID}
+	} else if err != nil {
+		return errors.New("the version was not found in the store")
+	}
+	if v.State == store.Live || v.State == store.Draining {
+		return nil // it was switched to after all
+	}
+	if err := s.giveBack(ctx, in); err != nil {
+		return err
+	}
+	if err := s.end(ctx, v); err != nil {
+		s.log.WarnContext(ctx, "an abandoned version was not stopped", "target", in.TargetID, "version", in.VersionID, "error", err)
+		return errors.New("the version was not stopped")
+	}
+	return s.store.Tx(ctx, func(tx *sqldb.Tx) error {
+		text := bounded(why.String())
+		failed, err := s.store.Fail(ctx, tx, in.TargetID, in.VersionID, text, s.now())
+		if err != nil || !failed {
+			return err
+		}
+		return bus.Put(ctx, tx, &schedulerv1.VersionFailed{TargetId: v.TargetID, AppId: v.AppID, VersionId: v.ID, Error: text})
+	})
+}
+
+// giveBack sends new runs of workflow classes to the live version again, in case the
+// abandoned one had them already.
+func (s *steps) giveBack(ctx context.Context, in flow.Version) error {
+	t, err := s.store.Target(ctx, in.TargetID)
+	if fault.NotFound.Is(err) || err == nil && t.Live == "" {
+		return nil
+	}
+	if err != nil {
+		return errors.New("the app was not found in the store")
+	}
+	live, err := s.store.Version(ctx, t.Live)
+	if err != nil || len(live.Capture.Workflows) == 0 {
+		return nil //nolint:nilerr // a version that is gone has no worker
+	}
+	return s.MakeCurrent(ctx, flow.Version{TargetID: t.ID, OrgID: t.OrgID, VersionID: live.ID})
+}
+
+// bounded keeps the end of a long text, where the reason of a crash is.
+func bounded(text string) string {
+	if len(text) <= maxError {
+		return text
+	}
+	head, _, _ := strings.Cut(text, "\n")
+	head = head[:min(len(head), maxError/2)]
+	return strings.ToValidUTF8(head+"\n…\n"+text[len(text)-maxError/2:], "")
+}
+
+// notFound says whether Temporal knows no such thing.
+func notFound(err error) bool {
+	var missing *serviceerror.NotFound
+	return errors.As(err, &missing)
+}
+
+var (
+	_ flow.DeploySteps = (*steps)(nil)
+	_ flow.RetireSteps = (*steps)(nil)
+	_ flow.RemoveSteps = (*steps)(nil)
+)

@@ -1,0 +1,287 @@
+package store_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
+	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
+	"github.com/mcpagentcloud/agentcloud/pkg/testkit/dbtest"
+	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
+)
+
+var now = time.UnixMilli(1_800_000_000_000).UTC()
+
+func version(id string, number int64) store.Version {
+	return store.Version{
+		ID: id, TargetID: "app_1", AppID: "app_1", OrgID: "org_1", AppName: "demo", Number: number,
+		BundleID: "bdl_1", Params: map[string]string{"a.b": "h"},
+	}
+}
+
+// each runs a test on both dialects.
+func each(t *testing.T, body func(*testing.T, *store.Store)) {
+	t.Helper()
+	t.Parallel()
+	dbtest.Run(t, store.Migrations(), func(t *testing.T, db *sqldb.DB) { body(t, store.New(db)) })
+}
+
+func begin(t *testing.T, s *store.Store, v store.Version) {
+	t.Helper()
+	if _, err := s.BeginDeploy(t.Context(), v, "", now); err != nil {
+		t.Fatalf("BeginDeploy(%s) = %v", v.ID, err)
+	}
+}
+
+func switchTo(t *testing.T, s *store.Store, versionID string, at time.Time) (again bool) {
+	t.Helper()
+	err := s.Tx(t.Context(), func(tx *sqldb.Tx) (err error) {
+		again, err = s.Switch(t.Context(), tx, "app_1", versionID, at)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("Switch(%s) = %v", versionID, err)
+	}
+	return again
+}
+
+func TestLifeOfVersions(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		begin(t, s, version("ver_1", 1))
+		begin(t, s, version("ver_1", 1)) // joining is harmless
+		if pending, err := s.BeginDeploy(t.Context(), version("ver_2", 2), "", now); !fault.Conflict.Is(err) || pending != "ver_1" {
+			t.Errorf("BeginDeploy() of another = %q, %v; want ver_1 and a conflict", pending, err)
+		}
+		if switchTo(t, s, "ver_1", now) || !switchTo(t, s, "ver_1", now) {
+			t.Error("Switch() did not tell its second time from its first")
+		}
+		begin(t, s, version("ver_2", 2))
+		switchTo(t, s, "ver_2", now.Add(time.Second))
+		if old, err := s.NewestDraining(t.Context(), "app_1"); err != nil || old != "ver_1" {
+			t.Errorf("NewestDraining() = %q, %v; want ver_1", old, err)
+		}
+		if err := s.Retire(t.Context(), "ver_1", now); err != nil {
+			t.Fatal(err)
+		}
+		target, err := s.Target(t.Context(), "app_1")
+		want := store.Target{ID: "app_1", AppID: "app_1", OrgID: "org_1", AppName: "demo", Live: "ver_2"}
+		if err != nil || target != want {
+			t.Errorf("Target() = %+v, %v; want %+v", target, err, want)
+		}
+		states := map[string]store.State{}
+		for _, id := range []string{"ver_1", "ver_2"} {
+			v, err := s.Version(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			states[id] = v.State
+		}
+		if diff := cmp.Diff(map[string]store.State{"ver_1": store.Gone, "ver_2": store.Live}, states); diff != "" {
+			t.Errorf("states (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAFailedVersionMakesRoom(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		begin(t, s, version("ver_1", 1))
+		for attempt, want := range []bool{true, false} {
+			err := s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+				failed, err := s.Fail(t.Context(), tx, "app_1", "ver_1", "no main.py", now)
+				if failed != want {
+					t.Errorf("Fail() #%d = %v, want %v", attempt, failed, want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		begin(t, s, version("ver_2", 2))
+		v, err := s.Version(t.Context(), "ver_1")
+		if err != nil || v.State != store.Failed || v.Error != "no main.py" || v.Params["a.b"] != "h" {
+			t.Errorf("Version() = %+v, %v", v, err)
+		}
+	})
+}
+
+func TestAnAbandonedStartCanBeReplaced(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		begin(t, s, version("ver_1", 1))
+		if _, err := s.BeginDeploy(t.Context(), version("ver_2", 2), "ver_1", now); err != nil {
+			t.Errorf("BeginDeploy() that replaces = %v", err)
+		}
+		err := s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+			_, err := s.Switch(t.Context(), tx, "app_1", "ver_1", now)
+			return err
+		})
+		if !fault.Conflict.Is(err) {
+			t.Errorf("Switch() to the replaced version = %v, want a conflict", err)
+		}
+	})
+}
+
+func TestSettingsAreNotStored(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		begin(t, s, version("ver_1", 1))
+		a := &builderv1.Artifact{ArtifactId: "art_1", Manifest: &builderv1.Manifest{
+			SettingsJson: `{"openai":{"api_key":"canary"}}`, SecretsJson: `{"x":"canary"}`, SecretHandles: []string{"h"}, UserParams: []string{"p.q"},
+		}}
+		if err := s.SetArtifact(t.Context(), "ver_1", a); err != nil {
+			t.Fatal(err)
+		}
+		v, err := s.Version(t.Context(), "ver_1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(v.Artifact.String(), "canary") || a.GetManifest().GetSettingsJson() == "" {
+			t.Errorf("stored artifact = %v, want it without settings and the caller's untouched", v.Artifact)
+		}
+		if diff := cmp.Diff([]string{"p.q"}, v.UserParams); diff != "" {
+			t.Errorf("user params (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestRunsAndQuestions(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		parent := store.Run{RunID: "r1", WorkflowID: "w1", TargetID: "app_1", OrgID: "org_1", Type: "W", SessionID: "ses", UserID: "u_1", StartedAt: now}
+		child := store.Run{RunID: "r2", WorkflowID: "w2", TargetID: "app_1", OrgID: "org_1", Type: "C", ParentRunID: "r1", StartedAt: now}
+		err := s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+			for _, run := range []store.Run{parent, child} {
+				if inserted, err := s.InsertRun(t.Context(), tx, run); err != nil || !inserted {
+					t.Errorf("InsertRun(%s) = %v, %v", run.RunID, inserted, err)
+				}
+			}
+			again, err := s.InsertRun(t.Context(), tx, parent)
+			if again {
+				t.Error("InsertRun() twice inserted twice")
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if run, err := s.Run(t.Context(), "r2"); err != nil || run.SessionID != "ses" || run.UserID != "u_1" {
+			t.Errorf("child = %+v, %v; want the session and user of its parent", run, err)
+		}
+		askAndAnswer(t, s)
+		closeParent(t, s)
+	})
+}
+
+func askAndAnswer(t *testing.T, s *store.Store) {
+	t.Helper()
+	q := store.Question{ID: "qst_1", TargetID: "app_1", OrgID: "org_1", WorkflowID: "w1", RunID: "r1", Method: "elicitation/create", SignalName: "s1", AskedAt: now}
+	err := s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+		for _, id := range []string{"qst_1", "qst_other"} {
+			q.ID = id
+			kept, inserted, err := s.InsertQuestion(t.Context(), tx, q)
+			if err != nil || kept.ID != "qst_1" || inserted != (id == "qst_1") {
+				t.Errorf("InsertQuestion(%s) = %s, %v, %v", id, kept.ID, inserted, err)
+			}
+		}
+		first, err := s.Answer(t.Context(), tx, "qst_1", `{"a":1}`)
+		second, err2 := s.Answer(t.Context(), tx, "qst_1", `{"a":2}`)
+		if !first || second || err2 != nil {
+			t.Errorf("Answer() = %v then %v, want only the first", first, second)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	due, err := s.DueAnswers(t.Context(), now, 10)
+	if err != nil || len(due) != 1 || due[0].AnswerJSON != `{"a":1}` {
+		t.Errorf("DueAnswers() = %+v, %v", due, err)
+	}
+}
+
+func closeParent(t *testing.T, s *store.Store) {
+	t.Helper()
+	due, err := s.RunsToCheck(t.Context(), now.Add(time.Second), now.Add(time.Minute), 10)
+	if err != nil || len(due) != 2 {
+		t.Errorf("RunsToCheck() = %d runs, %v; want 2", len(due), err)
+	}
+	if due, err = s.RunsToCheck(t.Context(), now.Add(time.Second), now, 10); err != nil || len(due) != 0 {
+		t.Errorf("RunsToCheck() again = %d runs, %v; want none", len(due), err)
+	}
+	for _, want := range []bool{true, false} {
+		err := s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+			closed, err := s.CloseRun(t.Context(), tx, "r1", "completed", now)
+			if closed != want {
+				t.Errorf("CloseRun() = %v, want %v", closed, want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.PruneRuns(t.Context(), now.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Run(t.Context(), "r1"); !fault.NotFound.Is(err) {
+		t.Errorf("Run() after its retention = %v, want not found", err)
+	}
+}
+
+func TestInstancesAreKnownByHashUntilForgotten(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		first := store.Instance{ID: "ins_1", TargetID: "app_1", AppID: "app_1", OrgID: "org_1", VersionID: "ver_1", EdgeHash: "e1", CallbackHash: "c1"}
+		second := first
+		second.ID, second.EdgeHash, second.CallbackHash = "ins_2", "e2", "c2"
+		for _, i := range []store.Instance{first, second} {
+			if err := s.ReplaceInstance(t.Context(), i, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := s.InstanceByEdge(t.Context(), "e2"); err != nil || got != second {
+			t.Errorf("InstanceByEdge() = %+v, %v", got, err)
+		}
+		for _, hash := range []string{"e1", "c2"} {
+			if _, err := s.InstanceByEdge(t.Context(), hash); !fault.NotFound.Is(err) {
+				t.Errorf("InstanceByEdge(%s) = %v, want not found", hash, err)
+			}
+		}
+		if err := s.ForgetInstances(t.Context(), "app_1", "ver_1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.InstanceByCallback(t.Context(), "c2"); !fault.NotFound.Is(err) {
+			t.Errorf("InstanceByCallback() of a forgotten one = %v, want not found", err)
+		}
+	})
+}
+
+func TestStrangersSeeNothing(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		begin(t, s, version("ver_1", 1))
+		for desc, tt := range map[string]struct {
+			who  principal.Principal
+			want bool
+		}{
+			"own organisation":            {principal.Principal{Kind: principal.User, OrgID: "org_1"}, true},
+			"anonymous caller of the app": {principal.Principal{Kind: principal.Anonymous, OrgID: "org_1"}, true},
+			"a room":                      {principal.Principal{Kind: principal.Service}, true},
+			"a room for another":          {principal.Principal{Kind: principal.Service, OrgID: "org_2"}, false},
+			"another organisation":        {principal.Principal{Kind: principal.User, OrgID: "org_2"}, false},
+			"nobody":                      {principal.Principal{}, false},
+		} {
+			_, err := s.VisibleTarget(principal.With(t.Context(), tt.who), "app_1")
+			if tt.want && err != nil || !tt.want && !fault.NotFound.Is(err) {
+				t.Errorf("%s: VisibleTarget() = %v, want visible %v", desc, err, tt.want)
+			}
+		}
+		if err := s.DeleteTarget(t.Context(), "app_1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Version(t.Context(), "ver_1"); !fault.NotFound.Is(err) {
+			t.Errorf("Version() of a deleted target = %v, want not found", err)
+		}
+	})
+}
