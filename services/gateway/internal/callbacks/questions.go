@@ -1,0 +1,152 @@
+// Package callbacks is what agents' workers phone home: log lines, progress and
+// questions of runs, which go to the client session that started the run, or to
+// another of the same user's.
+//
+// A question is a durable record of the scheduler's before anybody is asked; what is
+// kept here can be lost.
+package callbacks
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/expirable"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
+)
+
+const (
+	knownAgents = 4096
+	knownFor    = time.Minute
+	openPage    = 100
+)
+
+// Deps is everything Questions need from outside.
+type Deps struct {
+	Log      *slog.Logger
+	Runs     schedulerv1.RunsServiceClient
+	Agents   schedulerv1.DeploymentsServiceClient
+	Sessions *sessions.Store
+}
+
+// Questions brings questions to clients and answers to runs.
+type Questions struct {
+	deps   Deps
+	agents *expirable.LRU[string, *schedulerv1.IdentifyAgentResponse]
+	owners *expirable.LRU[string, owner]
+}
+
+// owner is whom a run's messages are for.
+type owner struct {
+	session, user string
+	progressToken json.RawMessage
+}
+
+// NewQuestions returns Questions on deps, which must be complete.
+func NewQuestions(deps Deps) *Questions {
+	return &Questions{
+		deps:   deps,
+		agents: expirable.NewLRU[string, *schedulerv1.IdentifyAgentResponse](knownAgents, nil, knownFor),
+		owners: expirable.NewLRU[string, owner](ownersKept, nil, ownersFor),
+	}
+}
+
+const (
+	ownersKept = 100_000
+	ownersFor  = 24 * time.Hour
+)
+
+// identify finds the agent behind a token.
+func (q *Questions) identify(ctx context.Context, token string) (*schedulerv1.IdentifyAgentResponse, error) {
+	if token == "" {
+		return nil, fault.Unauthenticated.Errorf("a gateway token is needed")
+	}
+	if known, ok := q.agents.Get(token); ok {
+		return known, nil
+	}
+	agent, err := q.deps.Agents.IdentifyAgent(ctx, &schedulerv1.IdentifyAgentRequest{Token: token})
+	if err != nil {
+		return nil, err
+	}
+	q.agents.Add(token, agent)
+	return agent, nil
+}
+
+// as is the context of a call for an agent, fenced to its organisation.
+func as(ctx context.Context, agent *schedulerv1.IdentifyAgentResponse) context.Context {
+	return principal.With(ctx, principal.Principal{Kind: principal.Agent, OrgID: agent.GetOrgId(), AppID: agent.GetAppId()})
+}
+
+// recipients are the sessions here that a run's messages may go to: the one that
+// started it, else the user's others, newest first.
+func (q *Questions) recipients(target string, o owner) []*sessions.Session {
+	if s, ok := q.deps.Sessions.ByID(o.session); ok && s.TargetID == target {
+		return []*sessions.Session{s}
+	}
+	return q.deps.Sessions.Of(target, o.user)
+}
+
+// Asked offers a question that this or another process has recorded.
+func (q *Questions) Asked(ctx context.Context, event *schedulerv1.QuestionAsked) {
+	ctx = principal.With(ctx, principal.Principal{Kind: principal.Service, OrgID: event.GetOrgId()})
+	open, err := q.deps.Runs.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{TargetId: event.GetTargetId(), RunId: event.GetRunId(), PageSize: openPage})
+	if err != nil {
+		q.deps.Log.InfoContext(ctx, "a question waits for the next session", "run", event.GetRunId(), "error", err)
+		return
+	}
+	for _, question := range open.GetQuestions() {
+		q.offer(question)
+	}
+}
+
+// offer asks the first session that can answer. Nobody there: the question waits.
+func (q *Questions) offer(question *schedulerv1.Question) bool {
+	o := owner{session: question.GetSessionId(), user: question.GetUserId()}
+	for _, s := range q.recipients(question.GetTargetId(), o) {
+		if s.CanAnswer(question.GetMethod()) && s.Offer(question.GetQuestionId(), question.GetMethod(), json.RawMessage(question.GetParamsJson())) {
+			return true
+		}
+	}
+	return false
+}
+
+// OfferOpen asks a session that has just come what is still open for it.
+func (q *Questions) OfferOpen(ctx context.Context, s *sessions.Session) {
+	ctx = principal.With(ctx, s.Caller)
+	open, err := q.deps.Runs.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{TargetId: s.TargetID, PageSize: openPage})
+	if err != nil {
+		q.deps.Log.InfoContext(ctx, "open questions are not known at the moment", "target", s.TargetID, "error", err)
+		return
+	}
+	for _, question := range open.GetQuestions() {
+		q.offer(question)
+	}
+}
+
+// Answer gives a client's response to the run that asked. A refusal is an answer too.
+func (q *Questions) Answer(ctx context.Context, question sessions.Question, m jsonrpc.Message) error {
+	answer := m.Result
+	if len(m.Error) > 0 {
+		answer = refusal(question.Method, m.Error)
+	}
+	_, err := q.deps.Runs.AnswerQuestion(ctx, &schedulerv1.AnswerQuestionRequest{QuestionId: question.ID, AnswerJson: string(answer)})
+	if fault.NotFound.Is(err) {
+		return nil // answered elsewhere, or the run is over
+	}
+	return err
+}
+
+// refusal is what the agent's SDK understands as "no": for elicitation an action, for
+// the rest an object that is no result.
+func refusal(method string, reason json.RawMessage) json.RawMessage {
+	if method == "elicitation/create" {
+		return json.RawMessage(`{"action":"cancel"}`)
+	}
+	return jsonrpc.Encode(map[string]json.RawMessage{"error": reason})
+}

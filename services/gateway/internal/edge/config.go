@@ -1,0 +1,51 @@
+package edge
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/bus"
+	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	telemetryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/telemetry/v1"
+)
+
+// Config bounds what callers of apps may do.
+type Config struct {
+	// AppHost is where apps with a port each listen; a loopback address.
+	AppHost string `koanf:"app_host"`
+	// Callbacks is where agents' workers phone home, "host:port".
+	Callbacks string `koanf:"callbacks"`
+	// MaxBody bounds a message from a client, in bytes.
+	MaxBody int64 `koanf:"max_body"`
+	// ReadyWait is how long a call waits for an agent that is starting.
+	ReadyWait time.Duration `koanf:"ready_wait"`
+	// SessionIdle is how long a session without a stream is kept.
+	SessionIdle time.Duration `koanf:"session_idle"`
+	// Sessions bounds the sessions of this process.
+	Sessions int `koanf:"sessions"`
+	// SessionsPerCaller bounds the sessions of one user on one app.
+	SessionsPerCaller int `koanf:"sessions_per_caller"`
+	// KeepAlive is how often a quiet stream shows a sign of life.
+	KeepAlive time.Duration `koanf:"keep_alive"`
+}
+
+// Defaults are the bounds of one process.
+func Defaults() Config {
+	return Config{
+		AppHost: "127.0.0.1", Callbacks: "127.0.0.1:8091", MaxBody: 4 << 20, ReadyWait: 30 * time.Second,
+		SessionIdle: 30 * time.Minute, Sessions: 20_000, SessionsPerCaller: 1_000, KeepAlive: 15 * time.Second,
+	}
+}
+
+// Deps is everything an Edge needs from outside.
+type Deps struct {
+	Log       *slog.Logger
+	Auth      Authenticator
+	Bus       *bus.Bus
+	Registry  registryv1.AppsServiceClient
+	Scheduler schedulerv1.DeploymentsServiceClient
+	Runs      schedulerv1.RunsServiceClient
+	Telemetry telemetryv1.LogsServiceClient
+	Config    Config
+}

@@ -1,0 +1,104 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/workflowtools"
+)
+
+// native answers a call of a workflow tool; ok is false for everything else.
+func (v visit) native(ctx context.Context, s *sessions.Session, m jsonrpc.Message) (reply []byte, ok bool) {
+	if m.Method != "tools/call" || v.route.Endpoint == nil {
+		return nil, false
+	}
+	call, err := jsonrpc.ParseCall(m.Params)
+	if err != nil || v.route.Endpoint.Native[call.Name] == routes.Passed {
+		return nil, false // the agent says what is wrong with it
+	}
+	result, err := v.tools.Call(ctx, v.route, call, workflowtools.Origin{SessionID: s.ID})
+	if err != nil {
+		return jsonrpc.NewError(m.ID, code(err), fault.Message(err)), true
+	}
+	return jsonrpc.NewResult(m.ID, result), true
+}
+
+// callTool is a tool call by plain HTTP: {"name", "arguments"} gives a CallToolResult.
+// It has a session of its own, which ends with the answer.
+func (v visit) callTool(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, v.deps.Config.MaxBody))
+	if err != nil {
+		rest.WriteFault(w, fault.TooLarge.Wrap(err, "a call may have at most %d bytes", v.deps.Config.MaxBody))
+		return
+	}
+	call, err := jsonrpc.ParseCall(body)
+	if err != nil || call.Name == "" {
+		rest.WriteFault(w, fault.Invalid.Errorf(`write {"name": "<tool>", "arguments": {…}}`))
+		return
+	}
+	route, err := v.await(r.Context())
+	if err != nil {
+		rest.WriteFault(w, err)
+		return
+	}
+	v.route = route
+	result, err := v.callOnce(r.Context(), call, body)
+	if err != nil {
+		rest.WriteFault(w, err)
+		return
+	}
+	writeJSON(w, result)
+}
+
+func (v visit) callOnce(ctx context.Context, call jsonrpc.Call, params []byte) (json.RawMessage, error) {
+	if v.route.Endpoint.Native[call.Name] != routes.Passed {
+		return v.tools.Call(ctx, v.route, call, workflowtools.Origin{})
+	}
+	s, err := v.sessions.Open(v.route.Address.GetTargetId(), v.caller)
+	if err != nil {
+		return nil, err
+	}
+	defer v.sessions.End(s)
+	hello := jsonrpc.Message{Params: json.RawMessage(callToolHello)}
+	if _, err := v.initialize(ctx, s, jsonrpc.NewRequest(json.RawMessage("0"), "initialize", hello.Params), hello); err != nil {
+		return nil, err
+	}
+	if err := v.accept(ctx, s, jsonrpc.NewRequest(nil, "notifications/initialized", nil), jsonrpc.Message{Method: "notifications/initialized"}); err != nil {
+		return nil, err
+	}
+	res, err := s.Upstream.Send(ctx, jsonrpc.NewRequest(json.RawMessage("1"), "tools/call", params))
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
+	return resultOf(res)
+}
+
+const callToolHello = `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"agentcloud call_tool","version":"1"}}`
+
+func resultOf(res *http.Response) (json.RawMessage, error) {
+	reply, err := sessions.ReadReply(res)
+	if err != nil {
+		return nil, fault.Unavailable.Wrap(err, "the agent did not answer; see its log")
+	}
+	var m struct {
+		Result json.RawMessage `json:"result"`
+		Error  *struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(reply, &m); err != nil {
+		return nil, fault.Unavailable.Wrap(err, "the agent's answer cannot be read")
+	}
+	if m.Error != nil {
+		return nil, fault.Invalid.Errorf("%s", m.Error.Message)
+	}
+	return m.Result, nil
+}

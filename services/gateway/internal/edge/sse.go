@@ -1,0 +1,112 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
+)
+
+// sseOpen begins a session of the HTTP+SSE transport (MCP 2024-11-05, "Transports"):
+// the stream is the session, and its first event says where to post.
+func (v visit) sseOpen(w http.ResponseWriter, r *http.Request) {
+	s, err := v.sessions.Open(v.route.Address.GetTargetId(), v.caller)
+	if err != nil {
+		rest.WriteFault(w, err)
+		return
+	}
+	defer v.sessions.End(s)
+	stream, ok := openStream(w, v.deps.Config.KeepAlive)
+	if !ok || !stream.event("endpoint", []byte("/messages/?session_id="+s.ID)) {
+		return
+	}
+	defer s.Attach()()
+	stream.run(r.Context(), s)
+}
+
+// ssePost takes a message of such a session; the answer comes on its stream.
+func (v visit) ssePost(w http.ResponseWriter, r *http.Request) {
+	id := r.URL.Query().Get("session_id")
+	if id == "" {
+		rest.WriteError(w, http.StatusBadRequest, "session_id is required")
+		return
+	}
+	s, ok := v.sessions.Find(id, v.route.Address.GetTargetId(), v.caller)
+	if !ok {
+		rest.WriteError(w, http.StatusNotFound, "could not find session")
+		return
+	}
+	body, m, err := v.readMessage(w, r)
+	if err != nil {
+		refuse(w, m, err)
+		return
+	}
+	w.WriteHeader(http.StatusAccepted)
+	_, _ = w.Write([]byte("Accepted"))
+	// The call lives as long as the session: this request is over at once.
+	go v.sseHandle(context.WithoutCancel(r.Context()), s, body, m)
+}
+
+// sseHandle works a message off and puts what is to be said on the session's stream.
+func (v visit) sseHandle(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(s.Context(), cancel)
+	defer stop()
+	if err := v.sseWork(ctx, s, body, m); err != nil && m.IsRequest() {
+		s.Push(jsonrpc.NewError(m.ID, code(err), fault.Message(err)))
+	}
+}
+
+func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) error {
+	switch {
+	case m.Method == "initialize" && m.IsRequest():
+		reply, err := v.initialize(ctx, s, body, m)
+		if err != nil {
+			return err
+		}
+		s.Push(reply)
+		go v.listenUpstream(s.Context(), s)
+		return nil
+	case !m.IsRequest():
+		return v.accept(ctx, s, body, m)
+	}
+	if reply, native := v.native(ctx, s, m); native {
+		s.Push(reply)
+		return nil
+	}
+	res, err := v.send(ctx, s, body)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
+	return relay(s, res, m)
+}
+
+// relay puts an agent's answer on the stream, message by message. A stream that ends
+// without the response would leave the client waiting for ever.
+func relay(s *sessions.Session, res *http.Response, m jsonrpc.Message) error {
+	if !sessions.IsEventStream(res) {
+		reply, err := sessions.ReadReply(res)
+		if err != nil {
+			return fault.Unavailable.Wrap(err, "the agent did not answer; see its log")
+		}
+		s.Push(reply)
+		return nil
+	}
+	answered := false
+	err := sessions.ReadEvents(res.Body, func(data []byte) error {
+		if e, err := jsonrpc.Parse(data); err == nil && e.IsResponse() && string(e.ID) == string(m.ID) {
+			answered = true
+		}
+		s.Push(data)
+		return nil
+	})
+	if !answered {
+		return fault.Unavailable.Wrap(err, "the agent went away during the call; it may have been started")
+	}
+	return nil
+}

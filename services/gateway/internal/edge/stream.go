@@ -1,0 +1,89 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
+)
+
+// writeLimit is how long a client may take to take an event; then it is cut.
+const writeLimit = 20 * time.Second
+
+// relisten is how long to wait before a broken stream to the agent is opened again.
+const relisten = time.Second
+
+// stream writes server-sent events to a client.
+type stream struct {
+	w         http.ResponseWriter
+	control   *http.ResponseController
+	keepAlive time.Duration
+}
+
+func openStream(w http.ResponseWriter, keepAlive time.Duration) (*stream, bool) {
+	streamHeaders(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	st := &stream{w: w, control: http.NewResponseController(w), keepAlive: keepAlive}
+	return st, st.control.Flush() == nil
+}
+
+// event writes one event; ok is false when the client is gone.
+func (st *stream) event(name string, data []byte) (ok bool) {
+	b := make([]byte, 0, len(name)+len(data)+20)
+	b = append(b, "event: "...)
+	b = append(b, name...)
+	b = append(b, "\ndata: "...)
+	b = append(b, data...)
+	return st.write(append(b, "\n\n"...))
+}
+
+func (st *stream) comment() bool { return st.write([]byte(": keep-alive\n\n")) }
+
+func (st *stream) write(b []byte) bool {
+	_ = st.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not every writer has one
+	if _, err := st.w.Write(b); err != nil {
+		return false
+	}
+	return st.control.Flush() == nil
+}
+
+// run writes what waits for the session's client until either ends.
+func (st *stream) run(ctx context.Context, s *sessions.Session) {
+	ticker := time.NewTicker(st.keepAlive)
+	defer ticker.Stop()
+	for {
+		alive := true
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.Done():
+			return
+		case message := <-s.Out():
+			alive = st.event("message", message)
+		case <-ticker.C:
+			alive = st.comment()
+		}
+		if !alive {
+			return
+		}
+	}
+}
+
+// listenUpstream gives the client what its agent says unasked, across the agent's restarts.
+func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
+	for ctx.Err() == nil && s.Context().Err() == nil {
+		if res, err := s.Upstream.Listen(ctx); err == nil {
+			_ = sessions.ReadEvents(res.Body, func(data []byte) error {
+				s.Push(data)
+				return nil
+			})
+			_ = res.Body.Close()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(relisten):
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package sessions
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
+)
+
+const (
+	// idBytes make an id of 128 random bits, as the framework's own servers do.
+	idBytes   = 16
+	reapEvery = 30 * time.Second
+)
+
+// Limits bound sessions.
+type Limits struct {
+	// Total in this process.
+	Total int
+	// PerCaller of one principal on one app.
+	PerCaller int
+	// Idle is how long a session without an open stream is kept.
+	Idle time.Duration
+}
+
+// Store holds the sessions of this process.
+type Store struct {
+	client *http.Client
+	table  *routes.Table
+	limits Limits
+
+	mu       sync.Mutex
+	byID     map[string]*Session
+	byCaller map[callerKey][]*Session // oldest first
+}
+
+type callerKey struct{ target, user string }
+
+// NewStore returns an empty store.
+func NewStore(table *routes.Table, limits Limits) *Store {
+	return &Store{
+		client: NewClient(), table: table, limits: limits,
+		byID: map[string]*Session{}, byCaller: map[callerKey][]*Session{},
+	}
+}
+
+// Open begins a session.
+func (st *Store) Open(target string, caller principal.Principal) (*Session, error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	key := callerKey{target, caller.UserID}
+	if len(st.byID) >= st.limits.Total || caller.UserID != "" && len(st.byCaller[key]) >= st.limits.PerCaller {
+		return nil, fault.Exhausted.Errorf("too many open sessions: close some, or wait until idle ones expire")
+	}
+	ctx, end := context.WithCancel(context.Background())
+	s := &Session{
+		ID: newID(), TargetID: target, Caller: caller, ctx: ctx, end: end, out: make(chan []byte, outbox),
+		Upstream: &Upstream{client: st.client, table: st.table, target: target},
+		seen:     time.Now(), asked: map[string]Question{}, offered: map[string]bool{},
+	}
+	st.byID[s.ID] = s
+	st.byCaller[key] = append(st.byCaller[key], s)
+	context.AfterFunc(ctx, func() { st.remove(s) })
+	return s, nil
+}
+
+// Find returns the session with that id, if it is of this target and caller.
+func (st *Store) Find(id, target string, caller principal.Principal) (*Session, bool) {
+	st.mu.Lock()
+	s, ok := st.byID[id]
+	st.mu.Unlock()
+	if !ok || s.TargetID != target || s.Caller.UserID != caller.UserID || s.ctx.Err() != nil {
+		return nil, false
+	}
+	s.touch(time.Now())
+	return s, true
+}
+
+// ByID returns the session with that id, if this process has it.
+func (st *Store) ByID(id string) (*Session, bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s, ok := st.byID[id]
+	return s, ok
+}
+
+// Of lists a user's sessions on a target, newest first. An anonymous caller has no
+// others: who calls without a key is nobody in particular.
+func (st *Store) Of(target, user string) []*Session {
+	if user == "" {
+		return nil
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	all := st.byCaller[callerKey{target, user}]
+	newest := make([]*Session, len(all))
+	for i, s := range all {
+		newest[len(all)-1-i] = s
+	}
+	return newest
+}
+
+// End ends a session and tells its agent.
+func (st *Store) End(s *Session) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), handshakeLimit)
+		defer cancel()
+		s.Upstream.End(ctx)
+	}()
+	s.end()
+}
+
+// Withdraw takes a question back from every session here that was asked it.
+func (st *Store) Withdraw(target, questionID string) {
+	for _, s := range st.all() {
+		if s.TargetID == target {
+			s.Withdraw(questionID)
+		}
+	}
+}
+
+// Run ends idle sessions, and at the end all, until ctx ends.
+func (st *Store) Run(ctx context.Context) error {
+	ticker := time.NewTicker(reapEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for _, s := range st.all() {
+				s.end()
+			}
+			return nil
+		case now := <-ticker.C:
+			for _, s := range st.all() {
+				if s.idle(now.Add(-st.limits.Idle)) {
+					st.End(s)
+				}
+			}
+		}
+	}
+}
+
+func (st *Store) all() []*Session {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	all := make([]*Session, 0, len(st.byID))
+	for _, s := range st.byID {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (st *Store) remove(gone *Session) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	delete(st.byID, gone.ID)
+	key := callerKey{gone.TargetID, gone.Caller.UserID}
+	kept := st.byCaller[key][:0]
+	for _, s := range st.byCaller[key] {
+		if s != gone {
+			kept = append(kept, s)
+		}
+	}
+	if len(kept) == 0 {
+		delete(st.byCaller, key)
+		return
+	}
+	st.byCaller[key] = kept
+}
+
+func newID() string {
+	b := make([]byte, idBytes)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return hex.EncodeToString(b)
+}
