@@ -15,15 +15,14 @@ import (
 
 // Limits bound an upload.
 type Limits struct {
-	// Bytes of all files together.
-	Bytes int64
-	// Files is how many there may be.
-	Files int
-	// NameBytes is how long a path may be.
-	NameBytes int
-	// Depth is how many folders deep a file may be.
-	Depth int
+	Bytes     int64 `koanf:"bytes" help:"bytes of all files together"`
+	Files     int   `koanf:"files" help:"how many files"`
+	NameBytes int   `koanf:"name_bytes" help:"bytes of one path"`
+	Depth     int   `koanf:"depth" help:"how many folders deep a file may be"`
 }
+
+// Defaults hold any agent that is source and not data.
+func Defaults() Limits { return Limits{Bytes: 200 << 20, Files: 10_000, NameBytes: 512, Depth: 32} }
 
 const (
 	chunkBytes    = 256 << 10

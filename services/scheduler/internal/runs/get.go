@@ -6,6 +6,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -87,6 +88,9 @@ func (s *Service) continuation(ctx context.Context, f found) (found, error) {
 func (s *Service) tell(ctx context.Context, f found) (*schedulerv1.Run, error) {
 	info := f.description.GetWorkflowExecutionInfo()
 	run := fromInfo(info)
+	if err := s.addStarter(ctx, f.runID, run); err != nil {
+		return nil, err
+	}
 	outcome, over := outcomes[info.GetStatus()]
 	if !over {
 		return run, addPending(ctx, f, run)
@@ -96,4 +100,17 @@ func (s *Service) tell(ctx context.Context, f found) (*schedulerv1.Run, error) {
 	}
 	fact := store.Run{RunID: f.runID, WorkflowID: f.workflowID, TargetID: f.target.ID, OrgID: f.target.OrgID}
 	return run, s.deps.Record.Closed(ctx, fact, outcome, info.GetCloseTime().AsTime())
+}
+
+// addStarter says who started a run and where they listen, as far as that was written down.
+func (s *Service) addStarter(ctx context.Context, runID string, run *schedulerv1.Run) error {
+	known, err := s.deps.Store.Run(ctx, runID)
+	if fault.NotFound.Is(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	run.SessionId, run.ProgressTokenJson = known.SessionID, known.ProgressToken
+	return nil
 }
