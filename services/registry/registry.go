@@ -14,6 +14,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/access"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/accounts"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/apps"
@@ -86,12 +87,17 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 	if err != nil {
 		return nil, err
 	}
+	secrets, err := env.Mesh.Dial("secretsbroker")
+	if err != nil {
+		return nil, err
+	}
 	rows := store.New(db)
 	r := &room{
 		env: env, db: db, access: access.NewService(rows),
 		accounts: accounts.NewService(accounts.Deps{Store: rows, Now: env.Now}),
 		apps: apps.NewService(apps.Deps{
-			Store: rows, Scheduler: schedulerv1.NewDeploymentsServiceClient(scheduler), Places: cfg.places(),
+			Store: rows, Scheduler: schedulerv1.NewDeploymentsServiceClient(scheduler),
+			Secrets: secretsv1.NewSecretsServiceClient(secrets), Places: cfg.places(),
 			Log: env.Log, Now: env.Now, Changed: apps.NewBroadcast(),
 		}),
 	}

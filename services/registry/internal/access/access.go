@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/id"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/store"
@@ -17,6 +18,8 @@ const (
 	appResource           = "MCP_APP"
 	configurationResource = "MCP_APP_CONFIG"
 	viewAction            = "VIEW"
+
+	maxActions = 100
 )
 
 // MayManage says whether the caller may change, deploy or delete what creator made.
@@ -49,6 +52,9 @@ func (s *Service) CanViewerDo(ctx context.Context, req *registryv1.CanViewerDoRe
 	if !ok {
 		return nil, fault.Invalid.Errorf("a resource is named like %s:<id>", appResource)
 	}
+	if len(req.GetActions()) > maxActions {
+		return nil, fault.TooLarge.Errorf("at most %d actions can be asked about at once", maxActions)
+	}
 	creator, err := s.creator(ctx, caller.OrgID, kind, target)
 	if err != nil && !fault.NotFound.Is(err) {
 		return nil, err
@@ -62,15 +68,15 @@ func (s *Service) CanViewerDo(ctx context.Context, req *registryv1.CanViewerDoRe
 }
 
 func (s *Service) creator(ctx context.Context, org, kind, target string) (string, error) {
-	switch kind {
-	case appResource:
+	switch {
+	case kind == appResource && id.App.Valid(target):
 		app, err := s.store.FindApp(ctx, org, target)
 		return app.CreatorID, err
-	case configurationResource:
+	case kind == configurationResource && id.AppConfiguration.Valid(target):
 		configuration, err := s.store.FindConfiguration(ctx, org, target)
 		return configuration.CreatorID, err
 	}
-	return "", fault.NotFound.Errorf("no such kind of resource")
+	return "", fault.NotFound.Errorf("no such resource")
 }
 
 func allowed(caller principal.Principal, creator, kind, action string) bool {

@@ -17,9 +17,14 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/store"
+	"github.com/mcpagentcloud/agentcloud/services/registry/internal/text"
 )
 
-const maxKeys = 100
+const (
+	maxKeys  = 100
+	maxName  = 200
+	maxEmail = 320 // 64 before the @ and 255 after it (RFC 5321, 4.5.3.1)
+)
 
 // Deps is everything a Service needs from outside.
 type Deps struct {
@@ -115,13 +120,16 @@ func (s *Service) insert(ctx context.Context, tx *sqldb.Tx, u store.User, k stor
 }
 
 func newUser(req *registryv1.CreateUserRequest, callersOrg string) (store.User, error) {
-	name := strings.TrimSpace(req.GetName())
-	if name == "" || len(name) > 200 {
-		return store.User{}, fault.Invalid.Errorf("a user needs a name of 1 to 200 characters")
+	name, err := text.Name("a user's name", req.GetName(), maxName)
+	if err != nil {
+		return store.User{}, err
+	}
+	if err := text.Line("an organisation's name", req.GetNewOrgName(), maxName); err != nil {
+		return store.User{}, err
 	}
 	address, err := mail.ParseAddress(req.GetEmail())
-	if err != nil {
-		return store.User{}, fault.Invalid.Wrap(err, "%q is no mail address", req.GetEmail())
+	if err != nil || len(address.Address) > maxEmail {
+		return store.User{}, fault.Invalid.Wrap(err, "%.60q is no mail address", req.GetEmail())
 	}
 	u := store.User{ID: id.User.New(), OrgID: callersOrg, Name: name, Email: strings.ToLower(address.Address), Admin: req.GetAdmin()}
 	if req.GetNewOrgName() != "" {
@@ -136,12 +144,12 @@ func (s *Service) CreateKey(ctx context.Context, req *registryv1.CreateKeyReques
 	if err != nil {
 		return nil, err
 	}
-	var expires time.Time
-	if req.GetExpiresAt() != nil {
-		expires = req.GetExpiresAt().AsTime()
-		if !expires.After(s.deps.Now()) {
-			return nil, fault.Invalid.Errorf("the key would have expired already")
-		}
+	if err := text.Line("a key's name", req.GetName(), maxName); err != nil {
+		return nil, err
+	}
+	expires, err := expiry(req.GetExpiresAt(), s.deps.Now())
+	if err != nil {
+		return nil, err
 	}
 	held, err := s.deps.Store.ListKeys(ctx, caller.UserID, maxKeys)
 	if err != nil {
@@ -156,6 +164,20 @@ func (s *Service) CreateKey(ctx context.Context, req *registryv1.CreateKeyReques
 		return nil, err
 	}
 	return &registryv1.CreateKeyResponse{Key: keyProto(key), ApiKey: value}, nil
+}
+
+// expiry is when a key ends; the zero time: never.
+func expiry(wish *timestamppb.Timestamp, now time.Time) (time.Time, error) {
+	if wish == nil {
+		return time.Time{}, nil
+	}
+	if err := wish.CheckValid(); err != nil {
+		return time.Time{}, fault.Invalid.Wrap(err, "expiresAt is no time")
+	}
+	if !wish.AsTime().After(now) {
+		return time.Time{}, fault.Invalid.Errorf("the key would have expired already")
+	}
+	return wish.AsTime(), nil
 }
 
 // ListKeys lists the caller's keys.
@@ -180,6 +202,9 @@ func (s *Service) RevokeKey(ctx context.Context, req *registryv1.RevokeKeyReques
 	caller, err := user(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !id.Key.Valid(req.GetKeyId()) {
+		return nil, fault.NotFound.Errorf("no such key")
 	}
 	found := false
 	err = s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {

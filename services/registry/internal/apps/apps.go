@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/mcpagentcloud/agentcloud/pkg/bus"
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/id"
@@ -18,8 +20,10 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/access"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/store"
+	"github.com/mcpagentcloud/agentcloud/services/registry/internal/text"
 )
 
 const (
@@ -30,10 +34,16 @@ const (
 // A Scheduler makes versions run; schedulerv1.DeploymentsServiceClient is one.
 type Scheduler = schedulerv1.DeploymentsServiceClient
 
+// Secrets knows which handles exist; secretsv1.SecretsServiceClient is one.
+type Secrets interface {
+	CheckHandles(ctx context.Context, req *secretsv1.CheckHandlesRequest, opts ...grpc.CallOption) (*secretsv1.CheckHandlesResponse, error)
+}
+
 // Deps is everything a Service needs from outside.
 type Deps struct {
 	Store     *store.Store
 	Scheduler Scheduler
+	Secrets   Secrets
 	Places    Places
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -56,7 +66,7 @@ func (s *Service) CreateApp(ctx context.Context, req *registryv1.CreateAppReques
 	if err != nil {
 		return nil, err
 	}
-	name, err := appName(req.GetName())
+	name, err := text.Name("an app's name", req.GetName(), maxName)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +102,13 @@ func (s *Service) find(ctx context.Context, appID, url string) (store.App, error
 	if err != nil {
 		return store.App{}, err
 	}
-	if appID != "" {
+	switch {
+	case id.App.Valid(appID):
 		return s.deps.Store.FindApp(ctx, caller.OrgID, appID)
+	case appID != "":
+		return store.App{}, fault.NotFound.Errorf("no such app")
+	case url == "":
+		return store.App{}, fault.Invalid.Errorf("say which app: give its id or the URL of its server")
 	}
 	at, err := s.deps.Places.Parse(url)
 	if err != nil {
@@ -134,6 +149,9 @@ func filter(ctx context.Context, size int32, own bool, name, token string) (stor
 	if err != nil {
 		return store.Filter{}, err
 	}
+	if err := text.Line("a name filter", name, maxName); err != nil {
+		return store.Filter{}, err
+	}
 	f := store.Filter{OrgID: caller.OrgID, Contains: name, Limit: page.Size(int(size), usualPage, maxPage)}
 	if own {
 		f.CreatorID = caller.UserID
@@ -166,7 +184,7 @@ func (s *Service) UpdateApp(ctx context.Context, req *registryv1.UpdateAppReques
 		return nil, err
 	}
 	if req.Name != nil {
-		if app.Name, err = appName(req.GetName()); err != nil {
+		if app.Name, err = text.Name("an app's name", req.GetName(), maxName); err != nil {
 			return nil, err
 		}
 	}
@@ -197,11 +215,11 @@ func (s *Service) DeleteApp(ctx context.Context, req *registryv1.DeleteAppReques
 	if err != nil {
 		return nil, err
 	}
-	configurations, err := s.deps.Store.ConfigurationsOf(ctx, app.ID)
-	if err != nil {
-		return nil, err
-	}
 	err = s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
+		configurations, err := s.deps.Store.ConfigurationsOf(ctx, tx, app.ID)
+		if err != nil {
+			return err
+		}
 		for _, c := range configurations {
 			if err := bus.Put(ctx, tx, &registryv1.ConfigurationDeleted{AppConfigurationId: c.ID, OrgId: c.OrgID}); err != nil {
 				return err

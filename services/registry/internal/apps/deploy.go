@@ -12,6 +12,7 @@ import (
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/store"
+	"github.com/mcpagentcloud/agentcloud/services/registry/internal/text"
 )
 
 // deployWait is a little less than the 300 s after which the public command line
@@ -33,8 +34,14 @@ func (s *Service) RecordUpload(ctx context.Context, req *registryv1.RecordUpload
 	if err != nil {
 		return nil, err
 	}
+	if req.GetRefused() == "" && !id.Bundle.Valid(req.GetBundleId()) {
+		return nil, fault.Invalid.Errorf("%q is no bundle", req.GetBundleId())
+	}
+	if err := text.Line("a digest", req.GetDigest(), maxName); err != nil {
+		return nil, err
+	}
 	err = s.deps.Store.InsertUpload(ctx, store.Upload{
-		ID: id.Bundle.New(), AppID: app.ID, BundleID: req.GetBundleId(), Digest: req.GetDigest(), Refused: req.GetRefused(),
+		ID: id.Bundle.New(), AppID: app.ID, BundleID: req.GetBundleId(), Digest: req.GetDigest(), Refused: text.Kept(req.GetRefused(), maxReason),
 		CreatorID: caller.UserID, CreatedAt: s.deps.Now(),
 	})
 	return &registryv1.RecordUploadResponse{}, err
@@ -79,7 +86,7 @@ func (s *Service) DeployApp(ctx context.Context, req *registryv1.DeployAppReques
 // versionFor finds or makes the version of an upload.
 func (s *Service) versionFor(ctx context.Context, app store.App, upload store.Upload, metadata, userID string) (store.Version, error) {
 	var version store.Version
-	err := s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
+	findOrMake := func(tx *sqldb.Tx) error {
 		var err error
 		version, err = s.deps.Store.VersionOfUpload(ctx, tx, app.ID, upload.ID)
 		if err == nil {
@@ -96,7 +103,11 @@ func (s *Service) versionFor(ctx context.Context, app store.App, upload store.Up
 			return err
 		}
 		return s.refreshMetadata(ctx, tx, app.ID, metadata)
-	})
+	}
+	err := s.deps.Store.Tx(ctx, findOrMake)
+	if sqldb.IsUnique(err) { // another call was first, so that the version is there now
+		err = s.deps.Store.Tx(ctx, findOrMake)
+	}
 	return version, err
 }
 
@@ -130,7 +141,7 @@ func (s *Service) bringLive(ctx context.Context, app store.App, version store.Ve
 	if err != nil {
 		return err
 	}
-	return s.settle(ctx, app.ID, version.ID, res)
+	return s.settle(ctx, version, res)
 }
 
 func (s *Service) deploy(ctx context.Context, req *schedulerv1.DeployRequest) (*schedulerv1.DeployResponse, error) {
@@ -145,22 +156,38 @@ func (s *Service) deploy(ctx context.Context, req *schedulerv1.DeployRequest) (*
 
 // settle records how a deploy ended; the scheduler's events do the same when this
 // process was not there to hear it.
-func (s *Service) settle(ctx context.Context, appID, versionID string, res *schedulerv1.DeployResponse) error {
-	live := res.GetOutcome() == schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE
-	err := s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
-		if live {
-			return s.deps.Store.MarkLive(ctx, tx, appID, versionID, res.GetUserParams(), s.deps.Now())
-		}
-		return s.deps.Store.MarkFailed(ctx, tx, versionID, res.GetError())
-	})
-	if err != nil {
+func (s *Service) settle(ctx context.Context, version store.Version, res *schedulerv1.DeployResponse) error {
+	defer s.deps.Changed.Notify()
+	if res.GetOutcome() == schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE {
+		return s.recordLive(ctx, version, res.GetUserParams())
+	}
+	if err := s.recordFailed(ctx, version.ID, res.GetError()); err != nil {
 		return err
 	}
-	s.deps.Changed.Notify()
-	if !live {
-		return fault.Invalid.Errorf("%s", res.GetError())
-	}
-	return nil
+	return fault.Invalid.Errorf("%s", res.GetError())
+}
+
+// recordLive makes a version the live one of its app, unless a newer one is already.
+// Told again, it changes nothing.
+func (s *Service) recordLive(ctx context.Context, version store.Version, params []string) error {
+	return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
+		live, err := s.deps.Store.LiveVersion(ctx, tx, version.AppID)
+		switch {
+		case err != nil && !fault.NotFound.Is(err):
+			return err
+		case live.ID == version.ID:
+			return nil
+		case live.Number > version.Number:
+			return s.deps.Store.MarkRetired(ctx, tx, version.ID, s.deps.Now())
+		}
+		return s.deps.Store.MarkLive(ctx, tx, version, params, s.deps.Now())
+	})
+}
+
+func (s *Service) recordFailed(ctx context.Context, versionID, why string) error {
+	return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
+		return s.deps.Store.MarkFailed(ctx, tx, versionID, text.Kept(why, maxReason))
+	})
 }
 
 // ListVersions lists the versions of an app.

@@ -38,13 +38,11 @@ func (s *Service) learn(ctx context.Context, event proto.Message) error {
 	case *schedulerv1.VersionLive:
 		return s.learnLive(ctx, e)
 	case *schedulerv1.VersionFailed:
-		if e.GetTargetId() != e.GetAppId() {
-			return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
-				return s.deps.Store.SetConfigurationVersion(ctx, tx, e.GetTargetId(), e.GetVersionId(), false)
-			})
+		if e.GetTargetId() == e.GetAppId() {
+			return s.recordFailed(ctx, e.GetVersionId(), e.GetError())
 		}
 		return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
-			return s.deps.Store.MarkFailed(ctx, tx, e.GetVersionId(), e.GetError())
+			return s.deps.Store.SetConfigurationVersion(ctx, tx, e.GetTargetId(), e.GetVersionId(), false)
 		})
 	case *schedulerv1.EndpointChanged:
 		return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
@@ -67,25 +65,7 @@ func (s *Service) learnLive(ctx context.Context, e *schedulerv1.VersionLive) err
 	if err != nil {
 		return err
 	}
-	app, err := s.deps.Store.FindAppAnywhere(ctx, e.GetAppId())
-	if err != nil {
-		return err
-	}
-	if newer, err := s.newer(ctx, app.LiveVersionID, version.Number); err != nil || newer {
-		return err
-	}
-	return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
-		return s.deps.Store.MarkLive(ctx, tx, e.GetAppId(), version.ID, e.GetUserParams(), s.deps.Now())
-	})
-}
-
-// newer says whether the live version came after number.
-func (s *Service) newer(ctx context.Context, liveID string, number int64) (bool, error) {
-	if liveID == "" {
-		return false, nil
-	}
-	live, err := s.deps.Store.FindVersion(ctx, liveID)
-	return live.Number > number, err
+	return s.recordLive(ctx, version, e.GetUserParams())
 }
 
 // followApps redeploys configurations whose app has a newer live version. It begins
@@ -99,15 +79,19 @@ func (s *Service) followApps(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		outdated, err := s.deps.Store.Outdated(ctx, outdatedBatch)
-		if err != nil {
-			s.deps.Log.WarnContext(ctx, "configurations wait for their app's version", "error", err)
-			continue
-		}
-		for _, c := range outdated {
-			if err := s.configure(ctx, c); err != nil && ctx.Err() == nil {
-				s.deps.Log.WarnContext(ctx, "a configuration does not follow its app", "configuration", c.ID, "error", err)
-			}
+		s.follow(ctx)
+	}
+}
+
+func (s *Service) follow(ctx context.Context) {
+	outdated, err := s.deps.Store.Outdated(ctx, outdatedBatch)
+	if err != nil {
+		s.deps.Log.WarnContext(ctx, "configurations wait for their app's version", "error", err)
+		return
+	}
+	for _, c := range outdated {
+		if err := s.configure(ctx, c); err != nil && ctx.Err() == nil {
+			s.deps.Log.WarnContext(ctx, "a configuration does not follow its app", "configuration", c.ID, "error", err)
 		}
 	}
 }

@@ -3,8 +3,6 @@ package apps
 import (
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -21,24 +19,17 @@ const (
 	maxName        = 100
 	maxDescription = 4000
 	maxMetadata    = 64 << 10
+	maxReason      = 64 << 10
 )
 
-func appName(text string) (string, error) {
-	name := strings.TrimSpace(text)
-	switch {
-	case name == "":
-		return "", fault.Invalid.Errorf("an app needs a name")
-	case utf8.RuneCountInString(name) > maxName:
-		return "", fault.Invalid.Errorf("an app's name may have at most %d characters", maxName)
-	case strings.IndexFunc(name, unicode.IsControl) >= 0:
-		return "", fault.Invalid.Errorf("an app's name may not have control characters")
-	}
-	return name, nil
-}
-
 func description(text *string) error {
-	if text != nil && len(*text) > maxDescription {
+	switch {
+	case text == nil:
+		return nil
+	case len(*text) > maxDescription:
 		return fault.TooLarge.Errorf("a description may have at most %d bytes", maxDescription)
+	case strings.ContainsRune(*text, 0):
+		return fault.Invalid.Errorf("a description may not have NUL characters")
 	}
 	return nil
 }

@@ -112,9 +112,12 @@ func (s *Service) ResolveTarget(ctx context.Context, req *registryv1.ResolveTarg
 		return nil, fault.Unauthenticated.Errorf("an API key is needed")
 	}
 	target := req.GetTargetId()
-	if id.AppConfiguration.Valid(target) {
+	switch {
+	case id.AppConfiguration.Valid(target):
 		c, err := s.deps.Store.FindConfiguration(ctx, org, target)
 		return &registryv1.ResolveTargetResponse{TargetId: target, AppId: c.App.ID, OrgId: org}, err
+	case !id.App.Valid(target):
+		return nil, fault.NotFound.Errorf("no such app")
 	}
 	app, err := s.deps.Store.FindApp(ctx, org, target)
 	return &registryv1.ResolveTargetResponse{TargetId: target, AppId: app.ID, OrgId: org}, err

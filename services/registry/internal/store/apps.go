@@ -78,12 +78,6 @@ func (s *Store) FindApp(ctx context.Context, orgID, appID string) (App, error) {
 	return one(a, err, "no such app")
 }
 
-// FindAppAnywhere finds an app of any organisation; for the room's own background work.
-func (s *Store) FindAppAnywhere(ctx context.Context, appID string) (App, error) {
-	a, err := scanApp(s.db.QueryRow(ctx, selectApp+` WHERE a.app_id = ?`, appID))
-	return one(a, err, "no such app")
-}
-
 // FindAppAt finds an app of the organisation by its address.
 func (s *Store) FindAppAt(ctx context.Context, orgID string, at Address) (App, error) {
 	a, err := scanApp(s.db.QueryRow(ctx, selectApp+` WHERE a.org_id = ? AND (d.host = ? OR d.port = ?)`, orgID, nullText(at.Host), nullNumber(at.Port)))
@@ -100,7 +94,7 @@ type Filter struct {
 }
 
 func (f Filter) where() (string, []any) {
-	clause, args := ` WHERE a.org_id = ? AND a.name LIKE ? ESCAPE '\'`, []any{f.OrgID, "%" + likeEscaper.Replace(f.Contains) + "%"}
+	clause, args := ` WHERE a.org_id = ? AND LOWER(a.name) LIKE LOWER(?) ESCAPE '\'`, []any{f.OrgID, "%" + likeEscaper.Replace(f.Contains) + "%"}
 	return clause, args
 }
 

@@ -11,15 +11,19 @@ import (
 
 // Configuration is a row of configurations with its address and its app.
 type Configuration struct {
-	ID, OrgID, CreatorID           string
-	Params                         map[string]string
+	ID, OrgID, CreatorID string
+	Params               map[string]string
+	// OfVersionID is the app's version it should run; VersionID is its own name for
+	// that version with these parameters. LiveVersionID and FailedVersionID are such
+	// names of its own.
+	OfVersionID, VersionID         string
 	LiveVersionID, FailedVersionID string
 	CreatedAt                      time.Time
 	Address                        Address
 	App                            App
 }
 
-const selectConfiguration = `SELECT c.configuration_id, c.org_id, c.creator_id, c.params, c.live_version_id, c.failed_version_id,
+const selectConfiguration = `SELECT c.configuration_id, c.org_id, c.creator_id, c.params, c.of_version_id, c.version_id, c.live_version_id, c.failed_version_id,
 	c.created_at, e.host, e.port, e.ready, ` + appColumns + `
 	FROM configurations c JOIN addresses e ON e.target_id = c.configuration_id
 	JOIN apps a ON a.app_id = c.app_id JOIN addresses d ON d.target_id = a.app_id`
@@ -37,7 +41,7 @@ func scanConfiguration(row scanner) (Configuration, error) {
 	var params string
 	var created int64
 	var address nullAddress
-	fields := append([]any{&c.ID, &c.OrgID, &c.CreatorID, &params, &c.LiveVersionID, &c.FailedVersionID, &created}, address.fields()...)
+	fields := append([]any{&c.ID, &c.OrgID, &c.CreatorID, &params, &c.OfVersionID, &c.VersionID, &c.LiveVersionID, &c.FailedVersionID, &created}, address.fields()...)
 	app, err := scanApp(prefixed{row, fields})
 	if err == nil {
 		err = json.Unmarshal([]byte(params), &c.Params)
@@ -52,26 +56,29 @@ func (s *Store) InsertConfiguration(ctx context.Context, tx *sqldb.Tx, c Configu
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO configurations (configuration_id, app_id, org_id, creator_id, params, live_version_id, failed_version_id, created_at)
-		VALUES (?, ?, ?, ?, ?, '', '', ?)`, c.ID, c.App.ID, c.OrgID, c.CreatorID, string(params), millis(c.CreatedAt))
+	_, err = tx.Exec(ctx, `INSERT INTO configurations (configuration_id, app_id, org_id, creator_id, params, of_version_id, version_id, live_version_id, failed_version_id, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, '', '', ?)`,
+		c.ID, c.App.ID, c.OrgID, c.CreatorID, string(params), c.OfVersionID, c.VersionID, millis(c.CreatedAt))
 	if err != nil {
 		return fmt.Errorf("insert configuration: %w", err)
 	}
 	return nil
 }
 
-// SetParams replaces the parameters; what is live was made with the old ones.
-func (s *Store) SetParams(ctx context.Context, tx *sqldb.Tx, configurationID string, params map[string]string) error {
-	text, err := json.Marshal(params)
+// SetWish replaces what a configuration should run, unless another call has done so
+// since it was read as previous. What is live stays until the new wish is.
+func (s *Store) SetWish(ctx context.Context, tx *sqldb.Tx, c Configuration, previous string) (bool, error) {
+	text, err := json.Marshal(c.Params)
 	if err != nil {
-		return err
+		return false, err
 	}
-	_, err = tx.Exec(ctx, `UPDATE configurations SET params = ?, live_version_id = '', failed_version_id = '' WHERE configuration_id = ?`,
-		string(text), configurationID)
+	res, err := tx.Exec(ctx, `UPDATE configurations SET params = ?, of_version_id = ?, version_id = ? WHERE configuration_id = ? AND version_id = ?`,
+		string(text), c.OfVersionID, c.VersionID, c.ID, previous)
 	if err != nil {
-		return fmt.Errorf("set parameters: %w", err)
+		return false, fmt.Errorf("set a configuration's wish: %w", err)
 	}
-	return nil
+	n, err := res.RowsAffected()
+	return n > 0, err
 }
 
 // FindConfiguration finds a configuration of the organisation.
@@ -111,26 +118,27 @@ func (s *Store) ListConfigurations(ctx context.Context, f Filter) ([]Configurati
 }
 
 // ConfigurationsOf lists all configurations of an app.
-func (s *Store) ConfigurationsOf(ctx context.Context, appID string) ([]Configuration, error) {
-	rows, err := s.db.Query(ctx, selectConfiguration+` WHERE c.app_id = ?`, appID)
+func (s *Store) ConfigurationsOf(ctx context.Context, tx *sqldb.Tx, appID string) ([]Configuration, error) {
+	rows, err := tx.Query(ctx, selectConfiguration+` WHERE c.app_id = ?`, appID)
 	return collect(rows, err, scanConfiguration)
 }
 
-// Outdated lists configurations that do not run their app's live version and were
-// not refused by it, at most limit.
+// Outdated lists configurations that should run another version than their app's
+// live one, or wait to run it, at most limit.
 func (s *Store) Outdated(ctx context.Context, limit int) ([]Configuration, error) {
-	rows, err := s.db.Query(ctx, selectConfiguration+` WHERE a.live_version_id <> '' AND c.live_version_id <> a.live_version_id
-		AND c.failed_version_id <> a.live_version_id ORDER BY c.created_at LIMIT ?`, limit)
+	rows, err := s.db.Query(ctx, selectConfiguration+` WHERE a.live_version_id <> '' AND (c.of_version_id <> a.live_version_id
+		OR c.version_id <> c.live_version_id AND c.version_id <> c.failed_version_id) ORDER BY c.created_at LIMIT ?`, limit)
 	return collect(rows, err, scanConfiguration)
 }
 
-// SetConfigurationVersion records how a version went on a configuration.
+// SetConfigurationVersion records how a configuration's version went, if it is still
+// the one it should run.
 func (s *Store) SetConfigurationVersion(ctx context.Context, tx *sqldb.Tx, configurationID, versionID string, live bool) error {
 	column := "failed_version_id"
 	if live {
 		column = "live_version_id"
 	}
-	if _, err := tx.Exec(ctx, `UPDATE configurations SET `+column+` = ? WHERE configuration_id = ?`, versionID, configurationID); err != nil {
+	if _, err := tx.Exec(ctx, `UPDATE configurations SET `+column+` = ? WHERE configuration_id = ? AND version_id = ?`, versionID, configurationID, versionID); err != nil {
 		return fmt.Errorf("set configuration's version: %w", err)
 	}
 	return nil

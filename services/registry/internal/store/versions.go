@@ -112,9 +112,17 @@ func (s *Store) DeletePending(ctx context.Context, versionID string) error {
 	return nil
 }
 
-// MarkLive makes a version the live one of its app. A version that is live already
-// stays so.
-func (s *Store) MarkLive(ctx context.Context, tx *sqldb.Tx, appID, versionID string, params []string, now time.Time) error {
+// LiveVersion finds the live version of an app.
+func (s *Store) LiveVersion(ctx context.Context, tx *sqldb.Tx, appID string) (Version, error) {
+	v, err := scanVersion(tx.QueryRow(ctx, selectVersion+` WHERE app_id = ? AND state = ?`, appID, Live))
+	return one(v, err, "no live version")
+}
+
+// overtaken is why a version that nobody waited for never served.
+const overtaken = "a newer version was deployed before this one had begun"
+
+// MarkLive makes a version the live one of its app, and ends what came before it.
+func (s *Store) MarkLive(ctx context.Context, tx *sqldb.Tx, v Version, params []string, now time.Time) error {
 	text, err := json.Marshal(append([]string{}, params...))
 	if err != nil {
 		return err
@@ -123,15 +131,26 @@ func (s *Store) MarkLive(ctx context.Context, tx *sqldb.Tx, appID, versionID str
 		query string
 		args  []any
 	}{
-		{`UPDATE versions SET state = ? WHERE app_id = ? AND state = ? AND version_id <> ?`, []any{Retired, appID, Live, versionID}},
-		{`UPDATE versions SET state = ?, error = '', live_at = ? WHERE version_id = ? AND state <> ?`, []any{Live, millis(now), versionID, Live}},
-		{`UPDATE apps SET live_version_id = ?, user_params = ?, updated_at = ? WHERE app_id = ?`, []any{versionID, string(text), millis(now), appID}},
-		{`UPDATE addresses SET ready = ? WHERE target_id = ?`, []any{true, appID}},
+		{`UPDATE versions SET state = ? WHERE app_id = ? AND state = ?`, []any{Retired, v.AppID, Live}},
+		{`UPDATE versions SET state = ?, error = ? WHERE app_id = ? AND state = ? AND number < ?`, []any{Failed, overtaken, v.AppID, Pending, v.Number}},
+		{`UPDATE versions SET state = ?, error = '', live_at = ? WHERE version_id = ?`, []any{Live, millis(now), v.ID}},
+		{`UPDATE apps SET live_version_id = ?, user_params = ?, updated_at = ? WHERE app_id = ?`, []any{v.ID, string(text), millis(now), v.AppID}},
+		{`UPDATE addresses SET ready = ? WHERE target_id = ?`, []any{true, v.AppID}},
 	}
 	for _, step := range steps {
 		if _, err := tx.Exec(ctx, step.query, step.args...); err != nil {
 			return fmt.Errorf("mark version live: %w", err)
 		}
+	}
+	return nil
+}
+
+// MarkRetired records of a version that it served, and that a newer one does now.
+func (s *Store) MarkRetired(ctx context.Context, tx *sqldb.Tx, versionID string, now time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE versions SET state = ?, error = '', live_at = ? WHERE version_id = ? AND state <> ?`,
+		Retired, millis(now), versionID, Retired)
+	if err != nil {
+		return fmt.Errorf("mark version retired: %w", err)
 	}
 	return nil
 }

@@ -49,8 +49,10 @@ CREATE TABLE configurations (
     org_id           TEXT   NOT NULL,
     creator_id       TEXT   NOT NULL,
     params           TEXT   NOT NULL, -- JSON: dotted name to secret handle
-    live_version_id  TEXT   NOT NULL, -- empty: none
-    failed_version_id TEXT  NOT NULL, -- not tried again
+    of_version_id    TEXT   NOT NULL, -- the app's version that it should run
+    version_id       TEXT   NOT NULL, -- its own name for that version with these params
+    live_version_id  TEXT   NOT NULL, -- the own version that serves; empty: none
+    failed_version_id TEXT  NOT NULL, -- the own version that is not tried again
     created_at       BIGINT NOT NULL,
     UNIQUE (app_id, creator_id)
 );
