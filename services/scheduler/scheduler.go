@@ -38,8 +38,8 @@ const consumer = "scheduler"
 type agents struct {
 	runtime deployments.Runtime
 	prober  deployments.Prober
-	// run is the runtime's own background work; it ends its processes when ctx ends.
-	run func(ctx context.Context) error
+	// stop drains and ends all agents.
+	stop func(ctx context.Context) error
 }
 
 type room struct {
@@ -171,11 +171,12 @@ func (r *room) Register(s grpc.ServiceRegistrar) {
 // Ready fails while Temporal does not answer.
 func (r *room) Ready(ctx context.Context) error { return r.namespaces.Check(ctx) }
 
-// Drain ends the calls that only wait; whoever made them asks again.
-func (r *room) Drain(context.Context) error {
+// Drain ends the calls that only wait, whoever made them asks again, and then the
+// agents, which still reach Temporal through the edge.
+func (r *room) Drain(ctx context.Context) error {
 	close(r.draining)
 	r.table.Close()
-	return nil
+	return r.agents.stop(ctx)
 }
 
 // Run keeps agents up, polls for flows and tools, and passes news on.
@@ -186,7 +187,6 @@ func (r *room) Run(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.agents.run(ctx) })
 	group.Go(func() error { return r.edge.Serve(ctx, r.edgeOn) })
 	group.Go(func() error { return r.deployments.Run(ctx) })
 	group.Go(func() error { return r.runs.Run(ctx) })

@@ -47,7 +47,9 @@ class ToolsWorker:
         async def run(arguments=None):
             return await self._place.run(where, lambda: tool.call(arguments))
 
-        run.__temporal_activity_definition.arg_types = None
+        # As JSON says it, whatever the SDK reads out of the signature. The definition is
+        # frozen, and a dot before its name would be mangled in a class.
+        object.__setattr__(getattr(run, "__temporal_activity_definition"), "arg_types", None)
         return run
 
     async def stop(self) -> None:

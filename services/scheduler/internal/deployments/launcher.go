@@ -45,6 +45,7 @@ type launcher struct {
 	runtime Runtime
 	builds  builderv1.BuildsServiceClient
 	secrets secretsv1.SecretsServiceClient
+	clients clients
 	options Options
 	log     *slog.Logger
 	now     func() time.Time
@@ -67,6 +68,10 @@ func (l *launcher) ensure(ctx context.Context, versionID string) error {
 	}
 	artifact, err := l.build(ctx, v)
 	if err != nil {
+		return err
+	}
+	// A worker gives up on a namespace that is not there.
+	if _, err := l.clients.Client(ctx, v.OrgID); err != nil {
 		return err
 	}
 	values, err := l.values(ctx, v, handles(artifact.GetManifest(), v.Params))

@@ -54,10 +54,10 @@ type Service struct {
 func NewService(d Deps) *Service {
 	return &Service{deps: d, steps: &steps{
 		launcher: &launcher{
-			store: d.Store, runtime: d.Runtime, builds: d.Builds, secrets: d.Secrets,
+			store: d.Store, runtime: d.Runtime, builds: d.Builds, secrets: d.Secrets, clients: d.Namespaces,
 			options: d.Options, log: d.Log, now: d.Now, newID: d.NewID,
 		},
-		prober: d.Prober, table: d.Table, clients: d.Namespaces, record: d.Record, failpoints: d.Failpoints, health: d.Patience.Health,
+		prober: d.Prober, table: d.Table, record: d.Record, failpoints: d.Failpoints, health: d.Patience.Health,
 	}}
 }
 

@@ -40,7 +40,6 @@ type steps struct {
 	*launcher
 	prober     Prober
 	table      *endpoints.Table
-	clients    clients
 	record     recorder
 	failpoints *failpoint.Points
 	health     time.Duration

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package agentinit
+
+import (
+	"fmt"
+	"os"
+)
+
+func run([]string) int {
+	fmt.Fprintln(os.Stderr, "agents run on Linux only")
+	return 1
+}
