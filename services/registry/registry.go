@@ -5,7 +5,9 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -46,16 +48,25 @@ func Defaults() Config {
 // Validate says what is wrong with the settings.
 func (c Config) Validate() error {
 	if c.AppDomain != "" {
-		if c.AppScheme != "https" && c.AppScheme != "http" {
-			return errors.New("app_scheme is https or http")
-		}
-		return nil
+		return c.validateDomain()
 	}
 	if ip := net.ParseIP(c.AppHost); ip == nil || !ip.IsLoopback() {
 		return errors.New("app_host must be a loopback address; for any other, configure app_domain")
 	}
 	_, _, err := apps.ParsePorts(c.AppPorts)
 	return err
+}
+
+func (c Config) validateDomain() error {
+	switch {
+	case c.AppDomain != strings.ToLower(c.AppDomain) || strings.ContainsAny(c.AppDomain, "/:* "):
+		return fmt.Errorf("app_domain is %q; write a plain lower-case domain, for example apps.example.com", c.AppDomain)
+	case c.AppScheme != "https" && c.AppScheme != "http":
+		return errors.New("app_scheme is https or http")
+	case c.AppPublicPort < 0 || c.AppPublicPort > 65535:
+		return fmt.Errorf("app_public_port is %d; write a port, or 0 for the scheme's own", c.AppPublicPort)
+	}
+	return nil
 }
 
 func (c Config) places() apps.Places {

@@ -5,3 +5,9 @@ var (
 	Learn  = (*Service).learn
 	Follow = (*Service).follow
 )
+
+// The choice of addresses, without a Service.
+var (
+	HostName = Places.hostName
+	Choose   = Places.choose
+)

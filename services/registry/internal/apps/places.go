@@ -137,7 +137,10 @@ func (p Places) bindable(ctx context.Context, port int) bool {
 
 // ParsePorts reads "8100-8999".
 func ParsePorts(text string) (first, last int, err error) {
-	if _, err := fmt.Sscanf(text, "%d-%d", &first, &last); err != nil || first < 1 || last > 65535 || first > last {
+	from, to, _ := strings.Cut(text, "-")
+	first, errFirst := strconv.Atoi(from)
+	last, errLast := strconv.Atoi(to)
+	if errFirst != nil || errLast != nil || first < 1 || last > 65535 || first > last {
 		return 0, 0, fmt.Errorf("app_ports is %q; write first-last, for example 8100-8999", text)
 	}
 	return first, last, nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -158,6 +159,37 @@ func (w *World) Count(t *testing.T, table string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// Holds says whether some column of a table has a text in it.
+func (w *World) Holds(t *testing.T, table, text string) bool {
+	t.Helper()
+	rows, err := w.db.Query(t.Context(), fmt.Sprintf("SELECT * FROM %s", table))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err says what went wrong
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := make([]any, len(columns))
+	for i := range row {
+		row[i] = new(any)
+	}
+	found := false
+	for rows.Next() {
+		if err := rows.Scan(row...); err != nil {
+			t.Fatal(err)
+		}
+		for _, cell := range row {
+			found = found || strings.Contains(fmt.Sprint(*cell.(*any)), text)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 // Clock tells a new millisecond at each look, so that rows have an order.
