@@ -98,8 +98,15 @@ func ask(ctx context.Context, s *mcp.ClientSession, tool string, arguments map[s
 	return nil
 }
 
-// plain shows a JSON string without its quotes.
+// plain shows the value of a workflow's result, and a JSON string without its quotes.
 func plain(raw json.RawMessage) string {
+	var wrapped struct {
+		Kind  string          `json:"kind"`
+		Value json.RawMessage `json:"value"`
+	}
+	if json.Unmarshal(raw, &wrapped) == nil && wrapped.Kind == "workflow_result" {
+		raw = wrapped.Value
+	}
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
 		return text
