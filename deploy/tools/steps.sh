@@ -1,0 +1,88 @@
+# One function per tool: have_NAME puts it into .bin. To be sourced after lib.sh.
+
+command -v go >/dev/null 2>&1 || die 'Go is not installed: version 1.26 or later is needed (go.dev/dl)'
+
+have_gotools() {
+	cached gotools "$(go_digest "$tools/go.mod")" 'protobuf plugins and nats-server, about 20 s' make_gotools
+	for name in protoc-gen-go protoc-gen-go-grpc protoc-gen-grpc-gateway protoc-gen-openapiv2 nats-server; do
+		link "$place/$name" "$name"
+	done
+}
+make_gotools() { GOBIN=$place go_alone -C "$tools" install -trimpath -ldflags '-s -w' tool; }
+
+have_buf() {
+	need npm npm
+	cached buf "$BUF" 'from npm, a few seconds' make_buf
+	link "$place/buf" buf
+}
+make_buf() {
+	npm install --prefix "$place" --no-save --no-fund --no-audit "@bufbuild/buf@$BUF" || return
+	set -- "$place"/node_modules/@bufbuild/buf-*/bin/buf
+	[ -x "$1" ] || set -- "$place/node_modules/.bin/buf"
+	ln -s "$1" "$place/buf"
+}
+
+have_uv() {
+	need python3 'python3 python3-venv'
+	cached uv "$UV" 'from PyPI, a few seconds' make_uv
+	link "$place/bin/uv" uv
+	link "$place/bin/uvx" uvx
+}
+make_uv() {
+	python3 -m venv "$place" || {
+		echo 'python3 cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv'
+		return 1
+	}
+	"$place/bin/pip" install --quiet "uv==$UV"
+}
+
+have_cli() {
+	cached cli "$(digest "$tools/cli/requirements.txt")" 'the public mcp-agent command line, about 20 s' make_cli
+	link "$place/bin/mcp-agent" mcp-agent
+}
+make_cli() {
+	"$bin/uv" venv --quiet --allow-existing "$place" &&
+		VIRTUAL_ENV=$place "$bin/uv" pip install --compile-bytecode -r "$tools/cli/requirements.txt" &&
+		"$place/bin/python" -c 'import mcp_agent.app'
+}
+
+# The folder is the HOME of npx when the command line uploads: MCP_DEPLOYMENT_CACHE_DIR.
+# Its name stays the same from version to version.
+have_wrangler() {
+	need npx npm
+	cached uploader "$WRANGLER" 'wrangler, which the command line uploads with, about 15 s' make_wrangler
+	[ -L "$cache/wrangler" ] || rm -rf "$cache/wrangler"
+	ln -sfn "$place" "$cache/wrangler"
+}
+make_wrangler() { HOME=$place npx --yes "wrangler@$WRANGLER" --version; }
+
+have_temporald() {
+	cached temporald "$(go_digest "$root/services/temporald")" 'compiling the Temporal server, about 5 min on two cores, once' make_temporald
+	link "$place/temporald" temporald
+}
+make_temporald() {
+	go_alone build -C "$root/services/temporald" -buildvcs=false -ldflags '-s -w' -o "$place/temporald" .
+}
+
+have_vaultd() {
+	cached vaultd "$(go_digest "$root/services/vaultd")" 'compiling the Vault server, about 6 min on two cores, once' make_vaultd
+	link "$place/vaultd" vaultd
+}
+make_vaultd() {
+	go_alone build -C "$root/services/vaultd" -tags minimal -buildvcs=false -ldflags '-s -w' -o "$place/vaultd" .
+}
+
+have_lint() {
+	cached lint "$(go_digest "$tools/lint/go.mod")" 'compiling golangci-lint, about 2 min, once' make_lint
+	link "$place/golangci-lint" golangci-lint
+}
+make_lint() { GOBIN=$place go_alone -C "$tools/lint" install -trimpath -ldflags '-s -w' tool; }
+
+have_postgres() {
+	postgres=yes
+	set -- /usr/lib/postgresql/*/bin/initdb
+	[ -x "$1" ] || command -v initdb >/dev/null || {
+		postgres=
+		echo '  postgres     not installed: the stores are tested on SQLite alone. On Debian or Ubuntu: apt-get install postgresql'
+	}
+}

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Runs the tests: test.sh [PART...]. Without names, all that need no cluster. Each part
+# says how long it took; one that fails does not stop the others.
+. "$(dirname "$0")/lib.sh"
+. "$tools/steps.sh"
+
+cd "$root"
+modules='proto pkg services services/allinone'
+export AGENTCLOUD_NATS_SERVER="$bin/nats-server" AGENTCLOUD_TEMPORALD="$bin/temporald"
+export AGENTCLOUD_REQUIRE_NATS=1 AGENTCLOUD_REQUIRE_TEMPORAL=1
+
+# A part is a function test_NAME; the comment beside it is its title.
+
+test_gen() { "$tools/gen.sh" --check; } # generated code
+
+test_vet() { # go vet
+	for module in $modules; do go vet -C "$module" ./... || return 1; done
+}
+
+# Each module must build without the workspace, as those who import it do.
+test_alone() { # modules alone
+	for module in $modules; do go_alone build -C "$module" -o /dev/null ./... || return 1; done
+}
+
+test_go() { # go test
+	have_postgres
+	[ -z "$postgres" ] || export AGENTCLOUD_REQUIRE_POSTGRES=1
+	for module in $modules; do
+		packages=$(go list -C "$module" ./... | grep -v '/services/e2e') || return 1
+		# shellcheck disable=SC2086 # a list
+		go test -timeout 15m $packages || return 1
+	done
+}
+
+# Temporal's module is slow to compile, so its good result is kept by its digest.
+test_temporald() { cached temporald-checked "$(go_digest "$root/services/temporald")" 'go vet and go test' check_temporald; } # services/temporald
+check_temporald() { go_alone vet -C services/temporald ./... && go_alone test -C services/temporald ./...; }
+
+test_python() { # the agent host and the examples, in Python
+	have_cli
+	PYTHONPATH=pkg/agenthost/python_tests "$place/bin/python" -m unittest discover -s pkg/agenthost/python_tests &&
+		"$place/bin/python" -m unittest discover examples
+}
+
+test_vault() { # the secret store on a real Vault server
+	have_vaultd
+	AGENTCLOUD_VAULTD=$bin/vaultd go test -count=1 ./services/secretsbroker/internal/vault/...
+}
+
+test_e2e() { # end to end, with the public command line
+	"$tools/build.sh" && AGENTCLOUD_E2E=1 go test -count=1 -timeout 30m ./services/e2e/...
+}
+
+test_lint() { # linters
+	have_lint
+	"$tools/lint.sh"
+}
+
+test_chaos() { "$tools/build.sh" && AGENTCLOUD_CHAOS=1 go test -count=1 -timeout 60m -run Chaos -v ./services/e2e/...; } # chaos
+test_bench() { "$tools/build.sh" && AGENTCLOUD_BENCH=1 go test -count=1 -timeout 60m -run Numbers -v ./services/e2e/...; } # numbers
+
+[ $# -gt 0 ] || set -- gen vet alone lint go temporald python e2e vault
+timed tools "$tools/setup.sh" run gen test
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+for part in "$@"; do
+	title=$(sed -n "s/^test_$part() .*# //p" "$tools/test.sh")
+	[ -n "$title" ] || die "there is no part $part; parts are: $(sed -n 's/^test_\([a-z]*\)() .*/\1/p' "$tools/test.sh" | tr '\n' ' ')"
+	began=$(date +%s)
+	result=ok
+	timed "$title" "test_$part" || result=FAILED
+	printf '  %-10s %-6s %5s s  %s\n' "$part" "$result" "$(($(date +%s) - began))" "$title" >>"$report"
+done
+printf '\n'
+cat "$report"
+! grep -q FAILED "$report"
