@@ -1,7 +1,6 @@
 package wrangler
 
 import (
-	"mime"
 	"path"
 	"strings"
 	"unicode/utf8"
@@ -19,17 +18,6 @@ const suffix = ".mcpac.py"
 // unescape reverses the form-data encoding of file names (WHATWG HTML, "multipart
 // form data": only these three are encoded).
 var unescape = strings.NewReplacer("%22", `"`, "%0D", "\r", "%0A", "\n")
-
-// rawFilename reads the filename parameter as it was sent; multipart.Part.FileName
-// would keep only its last element.
-func rawFilename(disposition string) (string, bool) {
-	kind, params, err := mime.ParseMediaType(disposition)
-	if err != nil || kind != "form-data" {
-		return "", false
-	}
-	name, ok := params["filename"]
-	return name, ok
-}
 
 // names restores the paths of one upload and refuses those that are dangerous or
 // would overwrite each other, also where case does not count.

@@ -3,7 +3,6 @@ package wrangler
 import (
 	"errors"
 	"io"
-	"mime"
 	"mime/multipart"
 	"net/http"
 
@@ -26,17 +25,25 @@ func Defaults() Limits { return Limits{Bytes: 200 << 20, Files: 10_000, NameByte
 
 const (
 	chunkBytes    = 256 << 10
+	metadataPart  = "metadata"
 	metadataBytes = 1 << 20
-	// drainFactor bounds how much of a refused upload is read to its end, so that
-	// the uploader gets its answer rather than a broken connection.
+	// drainFactor bounds how much of a refused upload is read to its end.
 	drainFactor = 3
 )
 
 type uploadStream = grpc.ClientStreamingClient[builderv1.UploadBundleRequest, builderv1.UploadBundleResponse]
 
 // receive streams the files of a request to the builder, part by part.
-func (h *handler) receive(r *http.Request, org, app string) (*builderv1.UploadBundleResponse, error) {
-	parts, err := reader(r)
+func (h *handler) receive(r *http.Request, from *body, org, app string) (*builderv1.UploadBundleResponse, error) {
+	bundle, err := h.forward(r, from, org, app)
+	if err != nil && from.broken != nil {
+		return nil, fault.Canceled.Wrap(errors.Join(err, from.broken), "the connection ended before the upload did; run the command again")
+	}
+	return bundle, err
+}
+
+func (h *handler) forward(r *http.Request, from io.Reader, org, app string) (*builderv1.UploadBundleResponse, error) {
+	parts, err := newForm(r, from)
 	if err != nil {
 		return nil, err
 	}
@@ -56,14 +63,6 @@ func (h *handler) receive(r *http.Request, org, app string) (*builderv1.UploadBu
 	return stream.CloseAndRecv()
 }
 
-func reader(r *http.Request) (*multipart.Reader, error) {
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
-		return nil, fault.Invalid.Errorf("an upload is multipart/form-data")
-	}
-	return multipart.NewReader(r.Body, params["boundary"]), nil
-}
-
 // upload is one conversation with the builder.
 type upload struct {
 	stream uploadStream
@@ -71,18 +70,20 @@ type upload struct {
 	names  *names
 	bytes  int64
 	files  int
+	// described says that the part with the metadata has come.
+	described bool
 }
 
-func (u *upload) copyParts(parts *multipart.Reader) error {
+func (u *upload) copyParts(parts *form) error {
 	buffer := make([]byte, chunkBytes)
 	for {
-		part, err := parts.NextRawPart()
-		if errors.Is(err, io.EOF) {
+		part, err := parts.next()
+		if errors.Is(err, errEnd) {
 			commit := &builderv1.UploadBundleRequest_Commit{Files: int32(u.files)} //nolint:gosec // bounded by Limits.Files
 			return send(u.stream, &builderv1.UploadBundleRequest{Step: &builderv1.UploadBundleRequest_Commit_{Commit: commit}})
 		}
 		if err != nil {
-			return fault.Invalid.Wrap(err, "the upload ended early or is damaged")
+			return err
 		}
 		if err := u.copyPart(part, buffer); err != nil {
 			return err
@@ -91,15 +92,14 @@ func (u *upload) copyParts(parts *multipart.Reader) error {
 }
 
 func (u *upload) copyPart(part *multipart.Part, buffer []byte) error {
-	filename, isFile := rawFilename(part.Header.Get("Content-Disposition"))
-	if !isFile {
-		// The metadata part: bindings that repeat what deploy_app says.
-		if n, err := io.CopyN(io.Discard, part, metadataBytes+1); err == nil || n > metadataBytes {
-			return fault.TooLarge.Errorf("the upload's metadata may have at most %d KiB", metadataBytes>>10)
-		}
-		return nil
+	header, err := parseDisposition(part.Header.Get("Content-Disposition"))
+	if err != nil {
+		return err
 	}
-	path, err := u.names.restore(filename)
+	if !header.isFile {
+		return u.skipMetadata(header.name, part)
+	}
+	path, err := u.names.restore(header.filename)
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,18 @@ func (u *upload) copyPart(part *multipart.Part, buffer []byte) error {
 		return err
 	}
 	return u.copyBytes(part, buffer)
+}
+
+// skipMetadata passes over the part of bindings, which repeat what deploy_app says.
+func (u *upload) skipMetadata(name string, part io.Reader) error {
+	if name != metadataPart || u.described {
+		return fault.Invalid.Errorf("the upload has a part %.60q that is no file", name)
+	}
+	u.described = true
+	if n, err := io.CopyN(io.Discard, part, metadataBytes+1); err == nil || n > metadataBytes {
+		return fault.TooLarge.Errorf("the upload's metadata may have at most %d KiB", metadataBytes>>10)
+	}
+	return nil
 }
 
 func (u *upload) copyBytes(part io.Reader, buffer []byte) error {
@@ -153,9 +165,4 @@ func send(stream uploadStream, req *builderv1.UploadBundleRequest) error {
 		_, err = stream.CloseAndRecv()
 	}
 	return err
-}
-
-// drain reads the rest of a refused upload, within bounds.
-func (h *handler) drain(r *http.Request) {
-	_, _ = io.CopyN(io.Discard, r.Body, drainFactor*h.deps.Limits.Bytes)
 }

@@ -95,11 +95,12 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	record := &registryv1.RecordUploadRequest{AppId: app}
-	bundle, err := h.receive(r, owner.GetOrgId(), app)
+	from := newBody(w, r)
+	bundle, err := h.receive(r, from, owner.GetOrgId(), app)
 	switch {
 	case refusal(err):
 		record.Refused = fault.Message(err)
-		h.drain(r)
+		from.drain(drainFactor * h.deps.Limits.Bytes)
 	case err != nil:
 		answerFault(w, err)
 		return
