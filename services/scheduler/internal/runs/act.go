@@ -67,6 +67,9 @@ func (s *Service) CancelRun(ctx context.Context, req *schedulerv1.CancelRunReque
 	if err != nil {
 		return nil, err
 	}
+	if closed(f) {
+		return &schedulerv1.CancelRunResponse{}, nil // Temporal takes the request and does nothing
+	}
 	err = f.client.CancelWorkflow(ctx, f.workflowID, f.runID)
 	if missing(err) {
 		return &schedulerv1.CancelRunResponse{}, nil
