@@ -50,6 +50,7 @@ type Bus struct {
 	stream   jetstream.JetStream
 	log      *slog.Logger
 	replicas int
+	patience patience
 
 	mu    sync.Mutex
 	ready bool // the streams exist
@@ -78,7 +79,7 @@ func Connect(opts Options) (*Bus, error) {
 		conn.Close()
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	return &Bus{conn: conn, stream: stream, log: log, replicas: max(1, opts.Replicas)}, nil
+	return &Bus{conn: conn, stream: stream, log: log, replicas: max(1, opts.Replicas), patience: ordinary}, nil
 }
 
 // Conn is the plain connection.

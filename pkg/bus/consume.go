@@ -13,15 +13,28 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 )
 
+// patience is how long a consumer bears a handler that is slow or fails.
+type patience struct {
+	// tries before a message goes to the dead letters.
+	tries uint64
+	// handling is how long the server waits for a word about a message. A handler may
+	// take longer: the word is sent meanwhile.
+	handling time.Duration
+	// The wait before the next try doubles from first to last.
+	first, last time.Duration
+}
+
+var ordinary = patience{tries: 20, handling: time.Minute, first: 250 * time.Millisecond, last: time.Minute}
+
 const (
-	maxDeliver = 20
+	// oneAtATime: what is fetched ahead of a slow handler would come a second time.
+	oneAtATime = 1
 	maxPending = 64
-	ackWait    = 60 * time.Second
-	firstNak   = 250 * time.Millisecond
-	lastNak    = time.Minute
 	// inboxAge is longer than a message can come again: the stream's own age.
 	inboxAge = eventsAge + 24*time.Hour
 )
+
+var errFatal = errors.New("the process ended each time while it handled this")
 
 type messageKey struct{}
 
@@ -85,12 +98,12 @@ func (c *consumer) run(ctx context.Context, subjects []string) error {
 	}
 	remote, err := c.bus.stream.CreateOrUpdateConsumer(ctx, eventsStream, jetstream.ConsumerConfig{
 		Durable: c.name, FilterSubjects: subjects, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: ackWait, MaxDeliver: maxDeliver + 1, MaxAckPending: maxPending,
+		AckWait: c.bus.patience.handling, MaxDeliver: -1, MaxAckPending: maxPending,
 	})
 	if err != nil {
 		return fmt.Errorf("make consumer %s: %w", c.name, err)
 	}
-	messages, err := remote.Messages(jetstream.PullMaxMessages(maxPending))
+	messages, err := remote.Messages(jetstream.PullMaxMessages(oneAtATime))
 	if err != nil {
 		return err
 	}
@@ -110,28 +123,63 @@ func (c *consumer) run(ctx context.Context, subjects []string) error {
 }
 
 func (c *consumer) deliver(ctx context.Context, msg jetstream.Msg) {
-	err := c.try(ctx, msg)
+	tries := deliveries(msg)
+	// More tries than there can be failures: the handler takes its process down.
+	err := errFatal
+	if tries <= c.bus.patience.tries {
+		quiet := c.keep(ctx, msg)
+		err = c.try(ctx, msg)
+		quiet()
+	}
 	if err == nil {
 		_ = msg.Ack()
 		return
 	}
-	tries := uint64(1)
-	if meta, metaErr := msg.Metadata(); metaErr == nil {
-		tries = meta.NumDelivered
-	}
 	log := c.bus.log.With("consumer", c.name, "subject", msg.Subject(), "tries", tries, "error", err)
-	if tries < maxDeliver || ctx.Err() != nil {
+	if tries < c.bus.patience.tries || ctx.Err() != nil {
 		log.WarnContext(ctx, "event will come again")
-		_ = msg.NakWithDelay(backoff(tries))
+		_ = msg.NakWithDelay(c.bus.patience.backoff(tries))
+		return
+	}
+	if err := c.giveUp(ctx, msg); err != nil {
+		log.WarnContext(ctx, "event cannot be given up yet", "reason", err)
+		_ = msg.NakWithDelay(c.bus.patience.last)
 		return
 	}
 	log.ErrorContext(ctx, "event given up; it is among the dead letters")
-	dead := &nats.Msg{Subject: "dead." + c.name + "." + msg.Subject(), Data: msg.Data(), Header: msg.Headers()}
-	if _, err := c.bus.stream.PublishMsg(ctx, dead); err != nil {
-		_ = msg.NakWithDelay(lastNak)
-		return
+}
+
+// giveUp keeps the event as a dead letter; each consumer that does leaves its own.
+func (c *consumer) giveUp(ctx context.Context, msg jetstream.Msg) error {
+	dead := &nats.Msg{Subject: DeadSubject(c.name, msg.Subject()), Data: msg.Data()}
+	if _, err := c.bus.stream.PublishMsg(ctx, dead, jetstream.WithMsgID(c.name+":"+messageID(msg))); err != nil {
+		return err
 	}
-	_ = msg.Term()
+	return msg.Term()
+}
+
+func deliveries(msg jetstream.Msg) uint64 {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return 1
+	}
+	return meta.NumDelivered
+}
+
+// DeadSubject is where a consumer's dead letters lie.
+func DeadSubject(consumer, subject string) string { return "dead." + consumer + "." + subject }
+
+// keep tells the server that a message is still being handled, until quiet is called.
+func (c *consumer) keep(ctx context.Context, msg jetstream.Msg) (quiet func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for wait(ctx, c.bus.patience.handling/3) {
+			_ = msg.InProgress()
+		}
+	}()
+	return func() { cancel(); <-done }
 }
 
 func (c *consumer) try(ctx context.Context, msg jetstream.Msg) (err error) {
@@ -163,6 +211,6 @@ func messageID(msg jetstream.Msg) string {
 	return fmt.Sprintf("%s:%d", meta.Stream, meta.Sequence.Stream)
 }
 
-func backoff(tries uint64) time.Duration {
-	return min(lastNak, firstNak<<min(tries-1, 10))
+func (p patience) backoff(tries uint64) time.Duration {
+	return min(p.last, p.first<<min(max(tries, 1)-1, 10))
 }
