@@ -1,0 +1,4 @@
+package auth
+
+// Forget is what a revocation does.
+var Forget = (*Auth).forget
