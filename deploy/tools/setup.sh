@@ -11,7 +11,7 @@ for group in "$@"; do
 	case $group in
 	run) have_uv && have_cli && have_wrangler && have_temporald ;;
 	gen) have_gotools && have_buf ;;
-	test) have_gotools && have_postgres ;;
+	test) have_gotools ;;
 	lint) have_lint ;;
 	vault) have_vaultd ;;
 	*) die "setup.sh knows run, gen, test, lint and vault, not $group" ;;

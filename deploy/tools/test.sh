@@ -65,7 +65,7 @@ report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 for part in "$@"; do
 	title=$(sed -n "s/^test_$part() .*# //p" "$tools/test.sh")
-	[ -n "$title" ] || die "there is no part $part; parts are: $(sed -n 's/^test_\([a-z]*\)() .*/\1/p' "$tools/test.sh" | tr '\n' ' ')"
+	[ -n "$title" ] || die "there is no part $part; parts are: $(sed -n 's/^test_\([a-z0-9]*\)() .*/\1/p' "$tools/test.sh" | tr '\n' ' ')"
 	began=$(date +%s)
 	result=ok
 	timed "$title" "test_$part" || result=FAILED
