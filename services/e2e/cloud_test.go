@@ -33,6 +33,8 @@ type cloud struct {
 	key   string
 	ports string
 	cache string
+	model string
+	extra []string // of the environment
 
 	cmd   *exec.Cmd
 	out   *bytes.Buffer
@@ -49,6 +51,7 @@ func startCloud(t *testing.T, tools tools, flags ...string) *cloud {
 	c := &cloud{
 		tools: tools, mode: flags, data: filepath.Join(shortDir(t), "cloud"),
 		ports: freeRange(t), cache: filepath.Join(cache, "agentcloud", "wrangler"),
+		model: startModel(t),
 	}
 	if err := os.MkdirAll(c.cache, 0o755); err != nil {
 		t.Fatal(err)
@@ -84,6 +87,7 @@ func (c *cloud) start(t *testing.T) {
 	args := append([]string{"up", "--data", c.data, "--http", "127.0.0.1:0", "--temporal-ui", "", "--app-ports", c.ports, "--log-level", "debug"}, c.mode...)
 	c.cmd, c.out, c.done = exec.Command(filepath.Join(c.tools.bin, "agentcloud"), args...), &bytes.Buffer{}, make(chan error, 1)
 	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
+	c.cmd.Env = append(os.Environ(), c.extra...)
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -160,6 +164,30 @@ func (c *cloud) orphans() error {
 	return nil
 }
 
+// processes finds the ids of a room, of Temporal, or of agents' servers or workers.
+func (c *cloud) processes(name string) []int {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil
+	}
+	var found []int
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		args := strings.Split(strings.TrimSuffix(string(raw), "\x00"), "\x00")
+		if err != nil || !bytes.Contains(raw, []byte(c.data)) {
+			continue
+		}
+		isAgent := strings.HasSuffix(args[0], "/python") && args[len(args)-1] == name
+		if isAgent || filepath.Base(args[0]) == name {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err == nil {
+				found = append(found, pid)
+			}
+		}
+	}
+	return found
+}
+
 // setup makes a user in an organisation of its own and the environment of the CLI.
 func (c *cloud) setup(env *testscript.Env) error {
 	email := fmt.Sprintf("user%d-%s@example.com", c.users.Add(1), strings.ToLower(filepath.Base(env.WorkDir)))
@@ -177,6 +205,7 @@ func (c *cloud) setup(env *testscript.Env) error {
 		"MCP_API_BASE_URL="+c.url+"/api", "MCP_API_KEY="+strings.TrimSpace(string(out)), "MCP_DEPLOYMENTS_UPLOAD_API_BASE_URL="+c.url,
 		"MCP_DEPLOYMENT_CACHE_DIR="+c.cache, "MCP_AGENT_DISABLE_VERSION_CHECK=1",
 		"DATA="+c.data, "URL="+c.url, "EMAIL="+email, "EXAMPLES="+c.tools.examples, "PYTHON="+c.tools.python, "CANARY="+canary,
+		"MODEL="+c.model,
 	)
 	return nil
 }
