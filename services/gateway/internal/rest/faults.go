@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 
@@ -16,10 +15,6 @@ import (
 const retryAfter = 2
 
 func writeFault(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		err = fault.TooLarge.Wrap(err, "a request may have at most %d bytes", tooLarge.Limit)
-	}
 	WriteFault(w, err)
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
@@ -39,11 +38,7 @@ type Authenticator interface {
 // New returns the handler of everything under Prefix.
 func New(ctx context.Context, conns Conns, who Authenticator) (http.Handler, error) {
 	mux := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
-			// The public command line takes a missing field and refuses some empty ones.
-			MarshalOptions:   protojson.MarshalOptions{EmitUnpopulated: false},
-			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-		}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
 		runtime.WithErrorHandler(writeFault),
 		runtime.WithRoutingErrorHandler(writeRoutingFault),
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
@@ -89,7 +84,10 @@ func authenticated(who Authenticator, next http.Handler) http.Handler {
 			WriteFault(w, err)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if err := bounded(w, r); err != nil {
+			WriteFault(w, err)
+			return
+		}
 		next.ServeHTTP(w, r.WithContext(principal.With(r.Context(), caller)))
 	})
 }
