@@ -44,7 +44,7 @@ test_python() { # the agent host and the examples, in Python
 
 test_vault() { # the secret store on a real Vault server
 	have_vaultd
-	AGENTCLOUD_VAULTD=$bin/vaultd go test -count=1 ./services/secretsbroker/internal/vault/...
+	AGENTCLOUD_VAULTD=$bin/vaultd AGENTCLOUD_REQUIRE_VAULT=1 go test -count=1 ./services/secretsbroker/internal/vault/...
 }
 
 test_e2e() { # end to end, with the public command line
