@@ -14,13 +14,6 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/registrytest"
 )
 
-const (
-	pending = registryv1.VersionState_VERSION_STATE_PENDING
-	live    = registryv1.VersionState_VERSION_STATE_LIVE
-	retired = registryv1.VersionState_VERSION_STATE_RETIRED
-	failed  = registryv1.VersionState_VERSION_STATE_FAILED
-)
-
 // states writes versions as "2 live, 1 retired".
 func states(all []*registryv1.Version) string {
 	var parts []string

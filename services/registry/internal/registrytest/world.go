@@ -173,18 +173,16 @@ func (w *World) Holds(t *testing.T, table, text string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := make([]any, len(columns))
+	cells, row := make([]any, len(columns)), make([]any, len(columns))
 	for i := range row {
-		row[i] = new(any)
+		row[i] = &cells[i]
 	}
 	found := false
 	for rows.Next() {
 		if err := rows.Scan(row...); err != nil {
 			t.Fatal(err)
 		}
-		for _, cell := range row {
-			found = found || strings.Contains(fmt.Sprint(*cell.(*any)), text)
-		}
+		found = found || strings.Contains(fmt.Sprintf("%s", cells), text)
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func (s *Store) SetReady(ctx context.Context, tx *sqldb.Tx, targetID string, rea
 // ListAddresses lists all addresses.
 func (s *Store) ListAddresses(ctx context.Context) ([]Placed, error) {
 	rows, err := s.db.Query(ctx, `
-		SELECT a.app_id, a.app_id, a.org_id, a.name, d.host, d.port, d.ready, a.unauthenticated, ''
+		SELECT a.app_id AS target_id, a.app_id, a.org_id, a.name, d.host, d.port, d.ready, a.unauthenticated, ''
 		FROM apps a JOIN addresses d ON d.target_id = a.app_id
 		UNION ALL
 		SELECT c.configuration_id, a.app_id, a.org_id, a.name, d.host, d.port, d.ready, a.unauthenticated, c.creator_id

@@ -41,8 +41,10 @@ func scanApp(row scanner) (App, error) {
 	var params string
 	var created, updated int64
 	var address nullAddress
-	err := row.Scan(append([]any{&a.ID, &a.OrgID, &a.CreatorID, &a.Name, &a.Description, &a.Unauthenticated, &a.Metadata,
-		&a.LiveVersionID, &params, &created, &updated}, address.fields()...)...)
+	err := row.Scan(append([]any{
+		&a.ID, &a.OrgID, &a.CreatorID, &a.Name, &a.Description, &a.Unauthenticated, &a.Metadata,
+		&a.LiveVersionID, &params, &created, &updated,
+	}, address.fields()...)...)
 	if err == nil {
 		err = json.Unmarshal([]byte(params), &a.UserParams)
 	}

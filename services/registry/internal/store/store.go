@@ -22,7 +22,7 @@ var migrations embed.FS
 func Migrations() fs.FS {
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
-		panic(err) // the folder is embedded at compile time
+		panic(err) //nolint:forbidigo // the folder is embedded at compile time
 	}
 	return sub
 }
@@ -35,13 +35,6 @@ func New(db *sqldb.DB) *Store { return &Store{db: db} }
 
 // Tx runs f in a transaction; see sqldb.DB.Tx.
 func (s *Store) Tx(ctx context.Context, f func(*sqldb.Tx) error) error { return s.db.Tx(ctx, f) }
-
-// querier is what a DB and a Tx have in common.
-type querier interface {
-	Exec(ctx context.Context, query string, args ...any) (sql.Result, error)
-	Query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
-}
 
 type scanner interface{ Scan(dest ...any) error }
 
