@@ -9,7 +9,7 @@ help: ## Say what the verbs do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install the pinned tools into .bin, from the user's cache where it has them
-	@$(TOOLS)/setup.sh run gen test
+	@$(TOOLS)/setup.sh run gen
 
 build: ## Build every program into .bin
 	@$(TOOLS)/setup.sh run

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs pinned tools into .bin: setup.sh run|gen|test|lint|vault ...
+# Installs pinned tools into .bin: setup.sh run|gen|lint|vault ...
 #
 # What is built or downloaded is kept in the user's cache, by version, so that a second
 # run and a second clone find it there. Registries are those that go, npm and pip are
@@ -11,9 +11,8 @@ for group in "$@"; do
 	case $group in
 	run) have_uv && have_cli && have_wrangler && have_temporald ;;
 	gen) have_gotools && have_buf ;;
-	test) have_gotools ;;
 	lint) have_lint ;;
 	vault) have_vaultd ;;
-	*) die "setup.sh knows run, gen, test, lint and vault, not $group" ;;
+	*) die "setup.sh knows run, gen, lint and vault, not $group" ;;
 	esac
 done

@@ -13,6 +13,9 @@ export AGENTCLOUD_REQUIRE_NATS=1 AGENTCLOUD_REQUIRE_TEMPORAL=1
 
 test_gen() { "$tools/gen.sh" --check; } # generated code
 
+# The cache of tests does not see files of other modules change, so this is never cached.
+test_law() { go test -count=1 ./services; } # who may import whom, and why
+
 test_vet() { # go vet
 	for module in $modules; do go vet -C "$module" ./... || return 1; done
 }
@@ -59,14 +62,16 @@ test_lint() { # linters
 test_chaos() { "$tools/build.sh" && AGENTCLOUD_CHAOS=1 go test -count=1 -timeout 60m -run Chaos -v ./services/e2e/...; } # chaos
 test_bench() { "$tools/build.sh" && AGENTCLOUD_BENCH=1 go test -count=1 -timeout 60m -run Numbers -v ./services/e2e/...; } # numbers
 
-[ $# -gt 0 ] || set -- gen vet alone lint go temporald python e2e vault
-timed tools "$tools/setup.sh" run gen test
+[ $# -gt 0 ] || set -- gen law vet alone lint go temporald python e2e vault
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
+title() { sed -n "s/^test_$1() .*# //p" "$tools/test.sh"; }
 for part in "$@"; do
-	title=$(sed -n "s/^test_$part() .*# //p" "$tools/test.sh")
-	[ -n "$title" ] || die "there is no part $part; parts are: $(sed -n 's/^test_\([a-z0-9]*\)() .*/\1/p' "$tools/test.sh" | tr '\n' ' ')"
-	began=$(date +%s)
+	[ -n "$(title "$part")" ] || die "there is no part $part; parts are: $(sed -n 's/^test_\([a-z0-9]*\)() .*/\1/p' "$tools/test.sh" | tr '\n' ' ')"
+done
+timed tools "$tools/setup.sh" run gen
+for part in "$@"; do
+	title=$(title "$part") began=$(date +%s)
 	result=ok
 	timed "$title" "test_$part" || result=FAILED
 	printf '  %-10s %-6s %5s s  %s\n' "$part" "$result" "$(($(date +%s) - began))" "$title" >>"$report"
