@@ -1,4 +1,4 @@
-package rest_test
+package recordings
 
 import (
 	"encoding/json"

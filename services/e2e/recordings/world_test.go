@@ -1,4 +1,4 @@
-package rest_test
+package recordings
 
 import (
 	"context"
@@ -24,13 +24,12 @@ import (
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	telemetryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/telemetry/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/auth"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
+	"github.com/mcpagentcloud/agentcloud/services/gateway"
 	"github.com/mcpagentcloud/agentcloud/services/registry"
 	"github.com/mcpagentcloud/agentcloud/services/secretsbroker"
 )
 
-// world is the API before the real registry and the real secrets-broker, with a
+// world is the real gateway before the real registry and the real secrets-broker, with a
 // scheduler and a telemetry room that do as they are told.
 type world struct {
 	api       http.Handler
@@ -56,26 +55,46 @@ func newWorld(t *testing.T) *world {
 		return secretsbroker.New(t.Context(), secretsbroker.Defaults(), env)
 	}, "secretsbroker")
 
-	conns := rest.Conns{
-		Registry: grpctest.Dial(t, dir, "registry"), Scheduler: grpctest.Dial(t, dir, "scheduler"),
-		Secrets: grpctest.Dial(t, dir, "secretsbroker"), Telemetry: grpctest.Dial(t, dir, "telemetry"),
-	}
-	w.registry, w.accounts = registryv1.NewAppsServiceClient(conns.Registry), registryv1.NewAccountsServiceClient(conns.Registry)
-	var err error
-	if w.api, err = rest.New(t.Context(), conns, auth.New(w.accounts)); err != nil {
-		t.Fatal(err)
-	}
+	conn := grpctest.Dial(t, dir, "registry")
+	w.registry, w.accounts = registryv1.NewAppsServiceClient(conn), registryv1.NewAccountsServiceClient(conn)
+	w.api = newGateway(t, dir)
 	w.people(t, cfg.BootstrapKeyFile)
 	return w
+}
+
+// newGateway is the whole room as a handler: its listener stays unused.
+func newGateway(t *testing.T, dir string) http.Handler {
+	t.Helper()
+	cfg := gateway.Defaults()
+	cfg.HTTP = "127.0.0.1:0"
+	room, err := gateway.New(t.Context(), cfg, newEnv(t, dir, "gateway"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, ok := room.(http.Handler)
+	if !ok {
+		t.Fatal("the gateway is no http.Handler")
+	}
+	return handler
 }
 
 // serve runs a real room's contract. Its background work is left out.
 func serve(t *testing.T, dir string, build func(service.Env) (service.Service, error), name string) {
 	t.Helper()
+	room, err := build(newEnv(t, dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	grpctest.ServeAt(t, dir, name, room.Register)
+}
+
+// newEnv is what the outside gives a room. Without a bus, its background work cannot run.
+func newEnv(t *testing.T, dir, name string) service.Env {
+	t.Helper()
 	data := t.TempDir()
 	dialer := mesh.Sockets(dir)
 	t.Cleanup(func() { _ = dialer.Close() })
-	room, err := build(service.Env{
+	return service.Env{
 		Name: name, Log: grpctest.Logger(t), Mesh: dialer, DataDir: data, Now: time.Now,
 		OpenDB: func(ctx context.Context, migrations fs.FS) (*sqldb.DB, error) {
 			db, err := sqldb.Open(ctx, "sqlite:"+filepath.Join(data, "room.db"), migrations)
@@ -84,11 +103,7 @@ func serve(t *testing.T, dir string, build func(service.Env) (service.Service, e
 			}
 			return db, err
 		},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	grpctest.ServeAt(t, dir, name, room.Register)
 }
 
 // people are an administrator, a user of the same organisation and a stranger.
