@@ -20,6 +20,9 @@ type Launch struct {
 	// Env is exported to the user's code after the process has started, so
 	// that /proc/<pid>/environ stays clean.
 	Env map[string]string `json:"env,omitempty"`
+	// Secrets are the values in Settings and Env by their handles, so that the host can
+	// keep them out of what leaves the process.
+	Secrets map[string]string `json:"secrets,omitempty"`
 
 	Temporal *Temporal `json:"temporal"` // nil: tools are served over MCP only
 	Gateway  Gateway   `json:"gateway"`

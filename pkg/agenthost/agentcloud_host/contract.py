@@ -49,6 +49,7 @@ class Launch:
     app_name: str = ""
     settings: dict = field(default_factory=dict)
     env: dict = field(default_factory=dict)
+    secrets: dict = field(default_factory=dict)  # handle to value
     temporal: "Temporal | None" = None
     gateway: Gateway = field(default_factory=Gateway)
     activity: Activity = field(default_factory=Activity)

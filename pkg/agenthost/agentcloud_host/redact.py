@@ -13,7 +13,7 @@ _pattern: "re.Pattern | None" = None
 
 
 def learn(launch) -> None:
-    found = set(str(v) for v in launch.env.values())
+    found = set(str(v) for v in (*launch.env.values(), *launch.secrets.values()))
     found.add(launch.gateway.token)
     if launch.temporal:
         found.add(launch.temporal.api_key)

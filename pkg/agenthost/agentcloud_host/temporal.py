@@ -7,7 +7,7 @@ import socket
 import time
 from datetime import timedelta
 
-from agentcloud_host import contract, failure, logs
+from agentcloud_host import contract, failure, logs, secret_codec
 
 _CONNECT = 30.0  # seconds until an unreachable Temporal is a failed start
 _POLLING = 30.0
@@ -28,12 +28,13 @@ def identity(t: contract.Temporal) -> str:
     return t.identity or f"{os.getpid()}@{socket.gethostname()}"
 
 
-async def connect(t: contract.Temporal):
+async def connect(t: contract.Temporal, secrets: dict):
     from temporalio.client import Client
     from temporalio.contrib.pydantic import pydantic_data_converter
 
+    converter = secret_codec.fit(pydantic_data_converter, secrets)
     return await patiently(t, lambda: Client.connect(
-        t.address, namespace=t.namespace, api_key=t.api_key or None, tls=False, identity=identity(t), data_converter=pydantic_data_converter))
+        t.address, namespace=t.namespace, api_key=t.api_key or None, tls=False, identity=identity(t), data_converter=converter))
 
 
 async def patiently(t: contract.Temporal, connect):

@@ -26,7 +26,7 @@ class ToolsWorker:
     async def _start(self) -> None:
         from temporalio.worker import Worker
 
-        client = await temporal.connect(self._t)
+        client = await temporal.connect(self._t, self._launch.secrets)
         options = temporal.worker_options(self._t, self._launch.drain_seconds, interceptors.Interceptor(self._policy))
         # The queue itself belongs to one version; nothing to choose here.
         options.pop("deployment_config", None)

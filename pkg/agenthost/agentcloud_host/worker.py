@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from agentcloud_host import contract, control, discover, drain, interceptors, logs, placement, repair_human_input, run_parameters, temporal
+from agentcloud_host import contract, control, discover, drain, interceptors, logs, placement, repair_human_input, run_parameters, secret_codec, temporal
 
 # The SDK allows workflow code two seconds of its own thread before it calls it
 # a deadlock and retries for ever; a plain blocking call is no deadlock. Runs
@@ -21,6 +21,7 @@ async def run(launch: contract.Launch, found: discover.Found, draining: drain.Dr
     own = control.Loop("temporal")
     made: list = []
     sdk.Worker = _factory(launch, policy, made)
+    sdk.pydantic_data_converter = secret_codec.fit(sdk.pydantic_data_converter, launch.secrets)
     _patient_client(sdk, t)
     async with sdk.create_temporal_worker_for_app(found.app) as worker:
         running = own.submit(worker.run())

@@ -58,6 +58,7 @@ func NewQuestions(deps Deps) *Questions {
 }
 
 const (
+	offerLimit = 10 * time.Second
 	ownersKept = 100_000
 	ownersFor  = 24 * time.Hour
 )
@@ -84,12 +85,20 @@ func as(ctx context.Context, agent *schedulerv1.IdentifyAgentResponse) context.C
 }
 
 // recipients are the sessions here that a run's messages may go to: the one that
-// started it, else the user's others, newest first.
+// started it first, then the user's others, newest first.
 func (q *Questions) recipients(target string, o owner) []*sessions.Session {
-	if s, ok := q.deps.Sessions.ByID(o.session); ok && s.TargetID == target {
-		return []*sessions.Session{s}
+	others := q.deps.Sessions.Of(target, o.user)
+	own, ok := q.deps.Sessions.ByID(o.session)
+	if !ok || own.TargetID != target {
+		return others
 	}
-	return q.deps.Sessions.Of(target, o.user)
+	all := []*sessions.Session{own}
+	for _, s := range others {
+		if s != own {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // Asked offers a question that this or another process has recorded.
@@ -116,17 +125,42 @@ func (q *Questions) offer(question *schedulerv1.Question) bool {
 	return false
 }
 
-// OfferOpen asks a session that has just come what is still open for it.
+// OfferOpen asks a session that has just come what is still open for it: what its
+// user was asked, unless somebody who listens has the question before them.
 func (q *Questions) OfferOpen(ctx context.Context, s *sessions.Session) {
+	for _, question := range q.open(ctx, s) {
+		mine := question.GetSessionId() == s.ID || s.Caller.UserID != "" && question.GetUserId() == s.Caller.UserID
+		asker, there := q.deps.Sessions.ByID(question.GetSessionId())
+		taken := there && asker != s && asker.Streaming() && asker.CanAnswer(question.GetMethod())
+		if mine && !taken && s.CanAnswer(question.GetMethod()) {
+			s.Offer(question.GetQuestionId(), question.GetMethod(), json.RawMessage(question.GetParamsJson()))
+		}
+	}
+}
+
+// Ended offers what a session has left unanswered to the user's others.
+func (q *Questions) Ended(s *sessions.Session) {
+	if s.Caller.UserID == "" || len(q.deps.Sessions.Of(s.TargetID, s.Caller.UserID)) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), offerLimit)
+	defer cancel()
+	for _, question := range q.open(ctx, s) {
+		if question.GetUserId() == s.Caller.UserID {
+			q.offer(question)
+		}
+	}
+}
+
+// open lists the open questions of a session's app, as far as its caller may see them.
+func (q *Questions) open(ctx context.Context, s *sessions.Session) []*schedulerv1.Question {
 	ctx = principal.With(ctx, s.Caller)
 	open, err := q.deps.Runs.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{TargetId: s.TargetID, PageSize: openPage})
 	if err != nil {
 		q.deps.Log.InfoContext(ctx, "open questions are not known at the moment", "target", s.TargetID, "error", err)
-		return
+		return nil
 	}
-	for _, question := range open.GetQuestions() {
-		q.offer(question)
-	}
+	return open.GetQuestions()
 }
 
 // Answer gives a client's response to the run that asked. A refusal is an answer too.

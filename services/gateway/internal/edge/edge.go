@@ -42,6 +42,7 @@ func New(deps Deps) *Edge {
 		Total: deps.Config.Sessions, PerCaller: deps.Config.SessionsPerCaller, Idle: deps.Config.SessionIdle,
 	})
 	questions := callbacks.NewQuestions(callbacks.Deps{Log: deps.Log, Runs: deps.Runs, Agents: deps.Scheduler, Sessions: store})
+	store.OnEnd = questions.Ended
 	return &Edge{
 		deps: deps, table: table, sessions: store, tools: workflowtools.New(deps.Runs), questions: questions,
 		callbacks: callbacks.NewServer(questions), client: sessions.NewClient(),

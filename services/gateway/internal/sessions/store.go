@@ -34,6 +34,8 @@ type Store struct {
 	client *http.Client
 	table  *routes.Table
 	limits Limits
+	// OnEnd is called after a session has ended, when it is set before the first one.
+	OnEnd func(*Session)
 
 	mu       sync.Mutex
 	byID     map[string]*Session
@@ -66,7 +68,12 @@ func (st *Store) Open(target string, caller principal.Principal) (*Session, erro
 	}
 	st.byID[s.ID] = s
 	st.byCaller[key] = append(st.byCaller[key], s)
-	context.AfterFunc(ctx, func() { st.remove(s) })
+	context.AfterFunc(ctx, func() {
+		st.remove(s)
+		if st.OnEnd != nil {
+			st.OnEnd(s)
+		}
+	})
 	return s, nil
 }
 

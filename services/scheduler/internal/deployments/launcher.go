@@ -209,7 +209,7 @@ func (l *launcher) document(ctx context.Context, v store.Version, a *builderv1.A
 	}
 	return agentenv.Launch{
 		AppDir: a.GetAppPath(), Entry: a.GetEntry(), TargetID: v.TargetID, AppID: v.AppID, OrgID: v.OrgID, VersionID: v.ID,
-		InstanceID: instance.ID, AppName: v.AppName, Settings: merged, Env: environment(a.GetManifest(), values),
+		InstanceID: instance.ID, AppName: v.AppName, Settings: merged, Env: environment(a.GetManifest(), values), Secrets: values,
 		Temporal: &temporal, Gateway: agentenv.Gateway{URL: l.options.CallbackURL, Token: callback},
 		Activity: l.options.Activity, StdioCommands: stdio(a), DrainSeconds: l.options.DrainSeconds, LogLevel: l.options.LogLevel,
 	}, nil
