@@ -33,7 +33,7 @@ def wait_for(what, condition, patience=PATIENCE):
 class Host:
     """One host process; use as a context manager."""
 
-    def __init__(self, role, app, entry="main.py", files=None, env=None, **launch):
+    def __init__(self, role, app, entry="main.py", files=None, **launch):
         self.scratch = tempfile.mkdtemp(prefix="host-")
         self.app_dir = str(HERE / "apps" / app) if app else os.path.join(self.scratch, "app")
         if files is not None:
@@ -48,7 +48,7 @@ class Host:
                      "gateway": {"url": "", "token": ""}, "drain_seconds": 5, "log_level": "info", **launch}
         self.listener = socket.create_server(("127.0.0.1", 0)) if role == "server" else None
         self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1] if self.listener else ""
-        self._role, self._env = role, env or {}
+        self._role = role
         self.code = None
 
     def __enter__(self):
@@ -60,7 +60,7 @@ class Host:
         high = {fd: fcntl.fcntl(src, fcntl.F_DUPFD, 50) for fd, src in sources.items()}
         actions = [(os.POSIX_SPAWN_DUP2, src, fd) for fd, src in high.items()] + [(os.POSIX_SPAWN_CLOSE, src) for src in high.values()]
         path = os.pathsep.join([os.path.dirname(PYTHON), os.environ["PATH"]])
-        env = {"PATH": path, "HOME": self.scratch, "TMPDIR": self.scratch, "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", **self._env}
+        env = {"PATH": path, "HOME": self.scratch, "TMPDIR": self.scratch, "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
         argv = ["env", "-C", self.app_dir, PYTHON, "-X", "utf8", os.path.join(HOST, "agentcloud_host"), self._role]
         self.pid = os.posix_spawn("/usr/bin/env", argv, env, file_actions=actions)
         for fd in [*high.values(), launch_r, null, *(w for _, w in pipes.values())]:
