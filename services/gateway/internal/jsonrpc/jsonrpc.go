@@ -5,6 +5,8 @@ package jsonrpc
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"unicode/utf8"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 )
@@ -30,23 +32,55 @@ type Message struct {
 	Error   json.RawMessage `json:"error,omitempty"`
 }
 
-// Parse reads one message. Batches are refused: MCP took them back (2025-06-18).
+// ErrSyntax is the cause when a body is no JSON at all.
+var ErrSyntax = errors.New("no valid JSON")
+
+// Parse reads one message; the parts of it are the body's own bytes. Batches are
+// refused: MCP took them back (2025-06-18). So is what two readers could read in two
+// ways: a member twice, and text that is not UTF-8.
 func Parse(body []byte) (Message, error) {
 	var m Message
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
-	if len(trimmed) == 0 || trimmed[0] != '{' {
+	if !utf8.Valid(trimmed) || !json.Valid(trimmed) {
+		return m, fault.Invalid.Wrap(ErrSyntax, "the body is no valid JSON")
+	}
+	if trimmed[0] != '{' {
 		return m, fault.Invalid.Errorf("the body must be one JSON-RPC message, an object")
 	}
-	if err := json.Unmarshal(trimmed, &m); err != nil {
-		return m, fault.Invalid.Wrap(err, "the body is no valid JSON")
+	if err := m.read(trimmed); err != nil {
+		return Message{}, err
 	}
-	if m.Version != "2.0" || m.Method == "" && (len(m.ID) == 0 || len(m.Result)+len(m.Error) == 0) {
-		return m, fault.Invalid.Errorf("the body is no JSON-RPC 2.0 request, notification or response")
-	}
-	if string(m.ID) == "null" {
-		m.ID = nil
+	if m.Version != "2.0" || m.Method == "" && (len(m.Result)+len(m.Error) == 0) {
+		return Message{}, fault.Invalid.Errorf("the body is no JSON-RPC 2.0 request, notification or response")
 	}
 	return m, nil
+}
+
+// read takes the members of the envelope; null is as good as absent, but for a result.
+func (m *Message) read(object []byte) error {
+	return members(object, func(name string, value []byte) error {
+		null := string(value) == "null"
+		switch {
+		case name == "result":
+			return once(&m.Result, name, value)
+		case null:
+			return nil
+		case name == "jsonrpc":
+			return text(&m.Version, name, value)
+		case name == "method":
+			return text(&m.Method, name, value)
+		case name == "params":
+			return once(&m.Params, name, value)
+		case name == "error":
+			return once(&m.Error, name, value)
+		case name == "id":
+			if !textOrNumber(value) {
+				return fault.Invalid.Errorf("the id of a message must be a string or a number")
+			}
+			return once(&m.ID, name, value)
+		}
+		return nil
+	})
 }
 
 // IsRequest says whether an answer is due.
@@ -54,24 +88,6 @@ func (m Message) IsRequest() bool { return m.Method != "" && len(m.ID) > 0 }
 
 // IsResponse says whether it is an answer.
 func (m Message) IsResponse() bool { return m.Method == "" }
-
-// Call is the part of tools/call that decides where it goes.
-type Call struct {
-	Name      string          `json:"name"`
-	Arguments json.RawMessage `json:"arguments"`
-	Meta      struct {
-		ProgressToken json.RawMessage `json:"progressToken"`
-	} `json:"_meta"`
-}
-
-// ParseCall reads the params of tools/call.
-func ParseCall(params json.RawMessage) (Call, error) {
-	var c Call
-	if err := json.Unmarshal(params, &c); err != nil {
-		return c, fault.Invalid.Wrap(err, "tools/call needs a name and arguments")
-	}
-	return c, nil
-}
 
 // NewResult is the response to a request.
 func NewResult(id, result json.RawMessage) []byte {

@@ -121,7 +121,7 @@ func (c *caller) start(ctx context.Context, name string, arguments json.RawMessa
 	}
 	res, err := c.runs.StartRun(ctx, &schedulerv1.StartRunRequest{
 		TargetId: c.target(), Name: name, ArgumentsJson: string(arguments), IdempotencyKey: c.origin.IdempotencyKey,
-		SessionId: c.origin.SessionID, ProgressTokenJson: string(c.call.Meta.ProgressToken),
+		SessionId: c.origin.SessionID, ProgressTokenJson: string(c.call.ProgressToken),
 	})
 	if err != nil {
 		return nil, err

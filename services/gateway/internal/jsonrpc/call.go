@@ -1,0 +1,57 @@
+package jsonrpc
+
+import (
+	"encoding/json"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+)
+
+// Call is the part of tools/call that decides where it goes.
+type Call struct {
+	Name      string
+	Arguments json.RawMessage
+	// ProgressToken is by which the caller knows progress again; nil: none is wanted.
+	ProgressToken json.RawMessage
+}
+
+// ParseCall reads the params of tools/call.
+func ParseCall(params json.RawMessage) (Call, error) {
+	var c Call
+	if !json.Valid(params) || !isObject(params) {
+		return c, fault.Invalid.Errorf("tools/call needs a name and arguments")
+	}
+	var meta json.RawMessage
+	err := members(params, func(name string, value []byte) error {
+		switch name {
+		case "name":
+			return text(&c.Name, name, value)
+		case "arguments":
+			return once(&c.Arguments, name, value)
+		case "_meta":
+			return once(&meta, name, value)
+		}
+		return nil
+	})
+	if err != nil {
+		return Call{}, err
+	}
+	c.ProgressToken = ProgressToken(meta)
+	return c, nil
+}
+
+// ProgressToken is the token in an object that has one ("_meta" of a request, the
+// params of a progress notification); nil when there is none.
+func ProgressToken(object json.RawMessage) (token json.RawMessage) {
+	if !isObject(object) {
+		return nil
+	}
+	_ = members(object, func(name string, value []byte) error { // nothing below fails
+		if name == progressToken && textOrNumber(value) {
+			token = value
+		}
+		return nil
+	})
+	return token
+}
+
+const progressToken = "progressToken"
