@@ -14,7 +14,10 @@ async def initialize(app) -> dict:
     headers = {"accept": "application/json, text/event-stream"}
     params = {"protocolVersion": LATEST_PROTOCOL_VERSION, "capabilities": {}, "clientInfo": {"name": "agentcloud-host", "version": "1"}}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1", timeout=60) as client:
-        answer = await client.post("/mcp", headers=headers, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
+        try:
+            answer = await client.post("/mcp", headers=headers, json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
+        except AssertionError as err:  # the transport's way to say that the app returned in the middle of its answer
+            raise failure.StartError("the agent's MCP server does not answer `initialize`: it ended the request without an answer") from err
         session = answer.headers.get("mcp-session-id")
         if session:
             await client.delete("/mcp", headers={**headers, "mcp-session-id": session})

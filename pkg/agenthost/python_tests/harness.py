@@ -149,7 +149,8 @@ async def mcp_session(url, use, transport="http", **options):
     from mcp.client.sse import sse_client
     from mcp.client.streamable_http import streamablehttp_client
 
-    opened = streamablehttp_client(url + "/mcp") if transport == "http" else sse_client(url + "/sse")
+    # A client that says goodbye to a server which has just left would wait for the next one.
+    opened = streamablehttp_client(url + "/mcp", terminate_on_close=False) if transport == "http" else sse_client(url + "/sse")
     async with opened as streams:
         async with ClientSession(streams[0], streams[1], **options) as session:
             session.initialized = await session.initialize()

@@ -250,7 +250,12 @@ class Drains(unittest.TestCase):
         with harness.Host("server", None, files=files) as host:
             host.ready()
             answers = []
-            calling = threading.Thread(target=lambda: answers.append(harness.call(host.url, lambda s: s.call_tool("wait", {"s": 2}))))
+
+            async def ask(session):
+                await session.list_tools()  # else the client asks for the result's schema when the server has left
+                return await session.call_tool("wait", {"s": 2})
+
+            calling = threading.Thread(target=lambda: answers.append(harness.call(host.url, ask)))
             calling.start()
             time.sleep(0.7)
             began = time.monotonic()
