@@ -82,7 +82,7 @@ func (s *Server) Bus(t testing.TB) *bus.Bus {
 func (s *Server) run(t testing.TB, port string) {
 	t.Helper()
 	config := filepath.Join(s.dir, "nats.conf")
-	text := fmt.Sprintf("jetstream { store_dir: %q, sync_interval: always }\n", filepath.Join(s.dir, "store"))
+	text := fmt.Sprintf("max_payload: 8MB\njetstream { store_dir: %q, sync_interval: always }\n", filepath.Join(s.dir, "store"))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
