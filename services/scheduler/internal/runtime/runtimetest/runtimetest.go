@@ -1,0 +1,280 @@
+// Package runtimetest is what every runtime must do, as a suite. A driver's own test
+// calls Run with a Subject that starts agents of its kind.
+package runtimetest
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
+	busv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/bus/v1"
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/deployments"
+)
+
+// Patience is how long anything may take.
+const Patience = 30 * time.Second
+
+// Subject is a runtime under test.
+type Subject struct {
+	Runtime deployments.Runtime
+	// Launch makes a version whose agent behaves in a named way: "well", "exits",
+	// "fails", "stubborn", "greedy", "children", "chatty".
+	Launch func(behaviour string) deployments.Launch
+	// Kill ends the server of a version as the machine would: at once.
+	Kill func(l deployments.Launch)
+	// Left lists what still runs of a target.
+	Left func(targetID string) []string
+	// Lines are the log lines that were published.
+	Lines func() []*busv1.LogLine
+	// Limited says that agents have bounds of memory.
+	Limited bool
+}
+
+const ready = schedulerv1.AgentState_AGENT_STATE_READY
+
+// Run is the suite; fresh makes a Subject for each test.
+func Run(t *testing.T, fresh func(t *testing.T) Subject) {
+	for name, test := range map[string]func(*testing.T, Subject){
+		"starts once and answers":            answers,
+		"the same address after a crash":     crash,
+		"ends again and again":               crashLoop,
+		"a start that fails is told":         failure,
+		"stop ends one role":                 stop,
+		"one that ignores its end is killed": stubborn,
+		"grandchildren end too":              grandchildren,
+		"lines are kept and bounded":         chatty,
+		"too much memory":                    greedy,
+		"news are told":                      watch,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, fresh(t))
+		})
+	}
+}
+
+// report is what the fake agent says of itself.
+type report struct {
+	PID       int               `json:"pid"`
+	Env       map[string]string `json:"env"`
+	Argv      []string          `json:"argv"`
+	Home      bool              `json:"home"`
+	Secret    string            `json:"secret"`
+	Processes []string          `json:"processes"`
+}
+
+func ask(t *testing.T, url string) report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("the agent does not answer: %v", err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal(raw, &r); err != nil {
+		t.Fatalf("the agent answers %s", raw)
+	}
+	return r
+}
+
+// start applies a version and waits until its server is so.
+func start(t *testing.T, s Subject, behaviour string, want func(deployments.Look) bool) (deployments.Launch, deployments.Look) {
+	t.Helper()
+	l := s.Launch(behaviour)
+	if err := s.Runtime.Apply(t.Context(), l); err != nil {
+		t.Fatalf("Apply() = %v", err)
+	}
+	return l, await(t, s, l, want)
+}
+
+func await(t *testing.T, s Subject, l deployments.Launch, want func(deployments.Look) bool) deployments.Look {
+	t.Helper()
+	var look deployments.Look
+	eventually(t, func() bool {
+		var known bool
+		look, known = s.Runtime.Look(l.TargetID, l.VersionID)
+		return known && want(look)
+	}, func() any { return look })
+	return look
+}
+
+func isReady(l deployments.Look) bool { return l.Server.State == ready && l.Worker.NotNeeded }
+
+func eventually(t *testing.T, check func() bool, last func() any) {
+	t.Helper()
+	for deadline := time.Now().Add(Patience); !check(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s; at last: %+v", Patience, last())
+		}
+	}
+}
+
+func remove(t *testing.T, s Subject, l deployments.Launch) {
+	t.Helper()
+	if err := s.Runtime.Remove(t.Context(), l.TargetID, l.VersionID); err != nil {
+		t.Errorf("Remove() = %v", err)
+	}
+	eventually(t, func() bool { return len(s.Left(l.TargetID)) == 0 }, func() any { return s.Left(l.TargetID) })
+	if _, known := s.Runtime.Look(l.TargetID, l.VersionID); known {
+		t.Error("a removed version is known still")
+	}
+}
+
+func answers(t *testing.T, s Subject) {
+	l, look := start(t, s, "well", isReady)
+	if err := s.Runtime.Apply(t.Context(), l); err != nil {
+		t.Errorf("second Apply() = %v", err)
+	}
+	first := ask(t, look.ServerURL)
+	if again := ask(t, look.ServerURL); again.PID != first.PID {
+		t.Error("a second Apply started it again")
+	}
+	if first.Secret != "hidden" || !first.Home {
+		t.Errorf("the agent was not told all: %+v", first)
+	}
+	for name, value := range first.Env {
+		if strings.Contains(value, "hidden") {
+			t.Errorf("the variable %s has a secret in it", name)
+		}
+	}
+	if strings.Contains(strings.Join(first.Argv, " "), "hidden") {
+		t.Error("an argument has a secret in it")
+	}
+	if look.Server.Report.AppName != "fake" {
+		t.Errorf("report = %+v", look.Server.Report)
+	}
+	agents := s.Runtime.Agents(l.TargetID)
+	if len(agents) != 2 || agents[0].GetInstanceId() != l.Document.InstanceID {
+		t.Errorf("Agents() = %v", agents)
+	}
+	remove(t, s, l)
+}
+
+func crash(t *testing.T, s Subject) {
+	l, look := start(t, s, "well", isReady)
+	before := ask(t, look.ServerURL)
+	s.Kill(l)
+	// Callers wait at the socket while nobody is there to answer.
+	after := ask(t, look.ServerURL)
+	look = await(t, s, l, isReady)
+	if s.Runtime.Agents(l.TargetID)[0].GetRestarts()+s.Runtime.Agents(l.TargetID)[1].GetRestarts() != 1 {
+		t.Errorf("Agents() = %v", s.Runtime.Agents(l.TargetID))
+	}
+	_, _ = before, after
+	remove(t, s, l)
+}
+
+func crashLoop(t *testing.T, s Subject) {
+	l, look := start(t, s, "exits", func(l deployments.Look) bool { return l.Server.Failed })
+	if !strings.Contains(look.Server.Reason, "exit code 3") || !strings.Contains(look.Server.Detail, "out of paper") {
+		t.Errorf("reason = %q, detail = %q", look.Server.Reason, look.Server.Detail)
+	}
+	remove(t, s, l)
+}
+
+func failure(t *testing.T, s Subject) {
+	l, look := start(t, s, "fails", func(l deployments.Look) bool { return l.Server.Failed })
+	if look.Server.Reason != "main.py raised ValueError: no" || look.Server.Detail != "Traceback: no" {
+		t.Errorf("reason = %q, detail = %q", look.Server.Reason, look.Server.Detail)
+	}
+	remove(t, s, l)
+}
+
+func stop(t *testing.T, s Subject) {
+	l, _ := start(t, s, "well", isReady)
+	if err := s.Runtime.Stop(t.Context(), l.TargetID, l.VersionID, agentenv.RoleServer); err != nil {
+		t.Errorf("Stop() = %v", err)
+	}
+	look, known := s.Runtime.Look(l.TargetID, l.VersionID)
+	if !known || look.Server.State != schedulerv1.AgentState_AGENT_STATE_STOPPED {
+		t.Errorf("Look() = %+v, %t", look, known)
+	}
+	eventually(t, func() bool { return said(s, "drained") }, func() any { return "the drain was not said" })
+	remove(t, s, l)
+}
+
+func stubborn(t *testing.T, s Subject) {
+	l, _ := start(t, s, "stubborn", isReady)
+	remove(t, s, l)
+}
+
+func grandchildren(t *testing.T, s Subject) {
+	l, _ := start(t, s, "children", isReady)
+	eventually(t, func() bool { return len(s.Left(l.TargetID)) > 0 }, func() any { return "the grandchild does not run" })
+	remove(t, s, l)
+}
+
+func chatty(t *testing.T, s Subject) {
+	l, _ := start(t, s, "chatty", isReady)
+	eventually(t, func() bool { return said(s, "hello") }, func() any { return len(s.Lines()) })
+	remove(t, s, l)
+	var lines, dropped int64
+	for _, line := range s.Lines() {
+		lines, dropped = lines+1, dropped+line.GetDroppedBefore()
+		if len(line.GetMessage()) > agentenv.MaxLine+100 {
+			t.Errorf("a line has %d bytes", len(line.GetMessage()))
+		}
+		if line.GetMessage() == "hello" && (line.GetRunId() != "r1" || line.GetLevel() != busv1.LogLevel_LOG_LEVEL_WARNING || line.GetFieldsJson() != `{"a":1}`) {
+			t.Errorf("line = %v", line)
+		}
+	}
+	if lines+dropped < 50_000 {
+		t.Errorf("%d lines and %d dropped: some are not accounted for", lines, dropped)
+	}
+}
+
+func greedy(t *testing.T, s Subject) {
+	if !s.Limited {
+		t.Skip("this machine gives agents no bound of memory")
+	}
+	l, look := start(t, s, "greedy", func(l deployments.Look) bool { return l.Server.Failed })
+	if !strings.Contains(look.Server.Reason, "memory") {
+		t.Errorf("reason = %q", look.Server.Reason)
+	}
+	remove(t, s, l)
+}
+
+func watch(t *testing.T, s Subject) {
+	ctx, cancel := context.WithCancel(t.Context())
+	told, done := make(chan string, 1000), make(chan error, 1)
+	go func() { done <- s.Runtime.Watch(ctx, func(target, version string) { told <- target + "/" + version }) }()
+	l, _ := start(t, s, "well", isReady)
+	select {
+	case got := <-told:
+		if got != l.TargetID+"/"+l.VersionID {
+			t.Errorf("told of %s", got)
+		}
+	case <-time.After(Patience):
+		t.Error("nothing was told")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Watch() = %v", err)
+	}
+	remove(t, s, l)
+}
+
+func said(s Subject, text string) bool {
+	for _, line := range s.Lines() {
+		if line.GetMessage() == text {
+			return true
+		}
+	}
+	return false
+}
