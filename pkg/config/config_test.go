@@ -104,8 +104,12 @@ func TestDescribe(t *testing.T) {
 	t.Parallel()
 	defaults := settings{Ports: "0-0", Wait: time.Second, Mesh: map[string]string{"b": "2", "a": "1"}, Names: []string{"x", "y"}}
 	want := []config.Setting{
-		{Key: "app_ports", Default: "0-0"}, {Key: "wait", Default: "1s"}, {Key: "mesh", Default: "a=1,b=2"},
-		{Key: "names", Default: "x,y", Help: "who"}, {Key: "deep.size", Default: "0"}, {Key: "deep.on", Default: "false"},
+		{Key: "app_ports", Default: "0-0"},
+		{Key: "wait", Default: "1s"},
+		{Key: "mesh", Default: "a=1,b=2"},
+		{Key: "names", Default: "x,y", Help: "who"},
+		{Key: "deep.size", Default: "0"},
+		{Key: "deep.on", Default: "false"},
 	}
 	if diff := cmp.Diff(want, config.Describe(&defaults)); diff != "" {
 		t.Fatalf("Describe() differs (-want +got):\n%s", diff)

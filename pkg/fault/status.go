@@ -73,7 +73,7 @@ func contextCause(kind Kind) error {
 // Refer gives an internal error a reference that both the caller and the log can
 // quote. Errors of other kinds, and those a neighbour has referred to, stay as they
 // are and have no new reference.
-func Refer(err error) (referred error, ref string) {
+func Refer(err error) (referred error, ref string) { //nolint:staticcheck // the error is what is asked for, not how it went
 	if !Internal.Is(err) {
 		return err, ""
 	}

@@ -55,7 +55,7 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is there and is no socket: remove it or choose another folder", path)
 	}
-	conn, err := net.DialTimeout("unix", path, probeLimit)
+	conn, err := net.DialTimeout("unix", path, probeLimit) //nolint:noctx // bounded, and quick
 	if err == nil {
 		_ = conn.Close()
 		return fmt.Errorf("another process answers at %s already: stop it first", path)

@@ -38,7 +38,7 @@ func (db *DB) apply(ctx context.Context, files fs.FS, table string) error {
 	if err != nil {
 		return err
 	}
-	versions, err := database.NewStore(database.Dialect(db.dialect.goose), table)
+	versions, err := database.NewStore(db.dialect.goose, table)
 	if err != nil {
 		return err
 	}

@@ -50,8 +50,11 @@ func (p *ports) fill(cfg Config) error {
 		address      *string
 		asked, label string
 	}{
-		{&p.HTTP, cfg.HTTP, "--http"}, {&p.TemporalUI, cfg.TemporalUI, "--temporal-ui"},
-		{&p.Temporal, anyPort, ""}, {&p.Callbacks, anyPort, ""}, {&p.NATS, anyPort, ""},
+		{&p.HTTP, cfg.HTTP, "--http"},
+		{&p.TemporalUI, cfg.TemporalUI, "--temporal-ui"},
+		{&p.Temporal, anyPort, ""},
+		{&p.Callbacks, anyPort, ""},
+		{&p.NATS, anyPort, ""},
 	} {
 		var err error
 		*want.address, err = take(*want.address, want.asked)

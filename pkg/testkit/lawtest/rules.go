@@ -45,23 +45,35 @@ func breaches(files []file) []string {
 	events := eventNames(files)
 	var found []string
 	for _, f := range files {
-		say := func(format string, a ...any) { found = append(found, f.path+": "+fmt.Sprintf(format, a...)) }
-		for _, to := range f.imports {
-			if why := foreign(f, to); why != "" {
-				say("imports %s, but %s", to, why)
-			}
-			if own, ok := strings.CutPrefix(to, Module); ok {
-				if why := between(f, own, events); why != "" {
-					say("imports %s, but %s", own, why)
-				}
-			}
+		for _, sentence := range append(imports(f, events), serves(f)...) {
+			found = append(found, f.path+": "+sentence)
 		}
-		if !f.test && !within(f.dir, servers...) {
-			for _, name := range f.used["net/http"] {
-				if slices.Contains(serving, name) {
-					say("uses http.%s, but only the gateway, the chassis and telemetry's ingest serve HTTP", name)
-				}
-			}
+	}
+	return found
+}
+
+func imports(f file, events map[string][]string) []string {
+	var found []string
+	for _, to := range f.imports {
+		why := foreign(f, to)
+		if own, ok := strings.CutPrefix(to, Module); ok && why == "" {
+			why = between(f, own, events)
+		}
+		if why != "" {
+			found = append(found, fmt.Sprintf("imports %s, but %s", strings.TrimPrefix(to, Module), why))
+		}
+	}
+	return found
+}
+
+func serves(f file) []string {
+	if f.test || within(f.dir, servers...) {
+		return nil
+	}
+	var found []string
+	for _, name := range f.used["net/http"] {
+		if slices.Contains(serving, name) {
+			found = append(found, fmt.Sprintf("uses http.%s, but only the gateway, the chassis and telemetry's ingest serve HTTP", name))
 		}
 	}
 	return found

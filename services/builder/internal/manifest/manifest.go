@@ -68,7 +68,7 @@ func (m *Manifest) readSettings(files fs.FS) error {
 
 func (m *Manifest) readSecrets(files fs.FS) error {
 	if _, err := fs.Stat(files, deployedSecrets); err != nil {
-		return nil
+		return nil //nolint:nilerr // most apps have none
 	}
 	doc, err := readYAML(files, deployedSecrets)
 	if err != nil {

@@ -196,10 +196,20 @@ func register(r worker.Registry, s *steps) {
 		name string
 		step any
 	}{
-		{"Build", s.Build}, {"CheckHandles", s.CheckHandles}, {"Launch", s.Launch}, {"AwaitHealthy", s.AwaitHealthy},
-		{"MakeCurrent", s.MakeCurrent}, {"Switch", s.Switch}, {"Abandon", s.Abandon},
-		{"CountOpen", s.CountOpen}, {"StopRole", s.StopRole}, {"FinishRetire", s.FinishRetire},
-		{"EndDeploys", s.EndDeploys}, {"EndRuns", s.EndRuns}, {"StopAgents", s.StopAgents}, {"Forget", s.Forget},
+		{"Build", s.Build},
+		{"CheckHandles", s.CheckHandles},
+		{"Launch", s.Launch},
+		{"AwaitHealthy", s.AwaitHealthy},
+		{"MakeCurrent", s.MakeCurrent},
+		{"Switch", s.Switch},
+		{"Abandon", s.Abandon},
+		{"CountOpen", s.CountOpen},
+		{"StopRole", s.StopRole},
+		{"FinishRetire", s.FinishRetire},
+		{"EndDeploys", s.EndDeploys},
+		{"EndRuns", s.EndRuns},
+		{"StopAgents", s.StopAgents},
+		{"Forget", s.Forget},
 	} {
 		r.RegisterActivityWithOptions(a.step, activity.RegisterOptions{Name: a.name})
 	}

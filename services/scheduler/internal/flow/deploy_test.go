@@ -34,26 +34,33 @@ func (s *script) end(name string) (*flow.Failure, error) {
 }
 
 func (s *script) Build(context.Context, flow.Version) (*flow.Failure, error) { return s.end("Build") }
+
 func (s *script) CheckHandles(context.Context, flow.Version) (*flow.Failure, error) {
 	return s.end("CheckHandles")
 }
+
 func (s *script) Launch(context.Context, flow.Version) (*flow.Failure, error) { return s.end("Launch") }
+
 func (s *script) AwaitHealthy(context.Context, flow.Version) (flow.Health, error) {
 	_, err := s.end("AwaitHealthy")
 	return s.health, err
 }
+
 func (s *script) MakeCurrent(context.Context, flow.Version) error {
 	_, err := s.end("MakeCurrent")
 	return err
 }
+
 func (s *script) Switch(context.Context, flow.Version) (flow.Switched, error) {
 	_, err := s.end("Switch")
 	return s.switched, err
 }
+
 func (s *script) Abandon(_ context.Context, _ flow.Version, why flow.Failure) error {
 	_, err := s.end("Abandon: " + why.String())
 	return err
 }
+
 func (s *script) CountOpen(context.Context, flow.Version) (flow.OpenRuns, error) {
 	open := s.open[0]
 	if len(s.open) > 1 {
@@ -62,10 +69,12 @@ func (s *script) CountOpen(context.Context, flow.Version) (flow.OpenRuns, error)
 	s.called = append(s.called, "CountOpen")
 	return open, nil
 }
+
 func (s *script) StopRole(_ context.Context, _ flow.Version, role agentenv.Role) error {
 	s.called = append(s.called, "Stop "+string(role))
 	return nil
 }
+
 func (s *script) FinishRetire(context.Context, flow.Version) error {
 	s.called = append(s.called, "FinishRetire")
 	return nil
@@ -136,8 +145,10 @@ func TestDeploy(t *testing.T) {
 		},
 		"secret store away for too long": {
 			script: script{errs: map[string]error{"CheckHandles": away}},
-			called: []string{"Build", "CheckHandles",
-				"Abandon: the secrets of this app could not be checked: the secret store is away; deploy again when it is up\naway"},
+			called: []string{
+				"Build", "CheckHandles",
+				"Abandon: the secrets of this app could not be checked: the secret store is away; deploy again when it is up\naway",
+			},
 			failure: "the secrets of this app could not be checked: the secret store is away; deploy again when it is up\naway",
 		},
 	}

@@ -67,7 +67,7 @@ func (s *Service) settle(ctx context.Context, q store.Question) error {
 	case err == nil, namespaces.IsNotFound(err), q.Attempts >= maxAttempts:
 		return s.deps.Store.FinishQuestion(ctx, q.ID)
 	case ctx.Err() != nil:
-		return nil
+		return nil //nolint:nilerr // the end of the room; the question is still due at its next start
 	}
 	s.deps.Log.WarnContext(ctx, "an answer will be brought later", "question", q.ID, "run", q.RunID, "attempts", q.Attempts, "error", err)
 	return s.deps.Store.PostponeAnswer(ctx, q.ID, s.deps.Now().Add(pause(q.Attempts)))

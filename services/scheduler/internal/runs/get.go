@@ -57,7 +57,7 @@ func (s *Service) GetRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*
 func (s *Service) wait(ctx, wait context.Context, f found) (found, error) {
 	open := func() bool { return !closed(f) }
 	if !open() || wait.Err() != nil {
-		return f, nil
+		return f, nil //nolint:nilerr // the end of the wait is no failure
 	}
 	events := f.client.GetWorkflowHistory(wait, f.workflowID, f.runID, true, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 	if events.HasNext() {

@@ -82,7 +82,7 @@ func (p *passage) command(ctx context.Context, c *commandpb.Command) error {
 				return err
 			}
 		}
-		return p.namespace(child.GetNamespace())
+		return p.namespace(child.GetNamespace()) //nolint:staticcheck // deprecated, and obeyed by the server
 	case enumspb.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION:
 		next := c.GetContinueAsNewWorkflowExecutionCommandAttributes()
 		next.SearchAttributes = p.mark(next.GetSearchAttributes())
@@ -91,10 +91,10 @@ func (p *passage) command(ctx context.Context, c *commandpb.Command) error {
 		}
 	case enumspb.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION:
 		signal := c.GetSignalExternalWorkflowExecutionCommandAttributes()
-		return p.external(ctx, signal.GetNamespace(), signal.GetExecution())
+		return p.external(ctx, signal.GetNamespace(), signal.GetExecution()) //nolint:staticcheck // deprecated, and obeyed by the server
 	case enumspb.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION:
 		cancel := c.GetRequestCancelExternalWorkflowExecutionCommandAttributes()
-		return p.external(ctx, cancel.GetNamespace(), &commonpb.WorkflowExecution{WorkflowId: cancel.GetWorkflowId(), RunId: cancel.GetRunId()})
+		return p.external(ctx, cancel.GetNamespace(), &commonpb.WorkflowExecution{WorkflowId: cancel.GetWorkflowId(), RunId: cancel.GetRunId()}) //nolint:staticcheck // deprecated, and obeyed by the server
 	case enumspb.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
 		for name := range c.GetUpsertWorkflowSearchAttributesCommandAttributes().GetSearchAttributes().GetIndexedFields() {
 			if strings.HasPrefix(name, ours) {

@@ -161,7 +161,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 		}
 		n, err := strconv.Atoi(m[1])
 		if err != nil || time.Duration(n) > (1<<62)/units[m[2]] {
-			return time.Time{}, nil // further back than anything is kept
+			return time.Time{}, nil //nolint:nilerr // further back than anything is kept
 		}
 		back += time.Duration(n) * units[m[2]]
 		rest = rest[len(m[0]):]

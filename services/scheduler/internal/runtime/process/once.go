@@ -162,11 +162,11 @@ var errSilent = fmt.Errorf("it said nothing for %s after its start", silence)
 func (r *run) drain(exited <-chan error) {
 	_ = r.cmd.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-exited:
+	case <-exited: //nolint:errcheck // how it ended is no matter here
 	case <-time.After(r.agent.drain() + killAfter):
 		r.agent.say(busv1.LogLevel_LOG_LEVEL_WARNING, fmt.Sprintf("the %s did not end within its drain and was killed", r.agent.role))
 		_ = r.cmd.Process.Kill()
-		<-exited
+		<-exited //nolint:errcheck // as above
 	}
 }
 

@@ -70,7 +70,7 @@ func (v *Vault) keep(ctx context.Context, lease *api.Secret) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-watcher.DoneCh():
+		case <-watcher.DoneCh(): //nolint:errcheck // whatever ended the lease, a new sign-in is due
 			return
 		case <-watcher.RenewCh():
 		}
