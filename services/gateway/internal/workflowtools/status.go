@@ -79,7 +79,9 @@ func render(run *schedulerv1.Run) json.RawMessage {
 		State:    state{Status: word.framework, Metadata: map[string]any{}, UpdatedAt: seconds(latest(run))},
 		Temporal: temporalOf(run, word.temporal),
 	}
-	if run.GetErrorType() != "" || run.GetErrorMessage() != "" {
+	// The framework does not call a cancellation an error of the state.
+	failed := run.GetErrorType() != "" || run.GetErrorMessage() != ""
+	if failed && run.GetStatus() != schedulerv1.RunStatus_RUN_STATUS_CANCELED {
 		s.State.Error = &stateError{run.GetErrorType(), run.GetErrorMessage(), seconds(latest(run))}
 	}
 	if !s.Running {
