@@ -28,7 +28,7 @@ func Main[C any](name string, defaults C, build Constructor[C]) {
 }
 
 func run[C any](name string, defaults C, build Constructor[C], args []string, out, errOut io.Writer) int {
-	settings := all[C]{Common: defaultSettings(), Room: defaults}
+	settings := all[C]{Common: DefaultSettings(), Room: defaults}
 	err := parse(name, &settings, args, out)
 	if errors.Is(err, errAnswered) {
 		return 0

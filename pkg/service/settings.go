@@ -30,7 +30,8 @@ type Settings struct {
 	Drain           time.Duration     `koanf:"drain" help:"how long calls may take to finish at the end"`
 }
 
-func defaultSettings() Settings {
+// DefaultSettings are those of a process that is told nothing.
+func DefaultSettings() Settings {
 	return Settings{NATS: "nats://127.0.0.1:4222", NATSReplicas: 1, LogLevel: "info", LogFormat: "json", Drain: defaultDrain}
 }
 

@@ -24,17 +24,13 @@ import (
 // Config is the room's settings.
 type Config struct {
 	// Bundle bounds uploads.
-	Bundle bundle.Limits `koanf:"bundle"`
-	// UploadTimeout bounds one upload.
-	UploadTimeout time.Duration `koanf:"upload_timeout"`
+	Bundle        bundle.Limits `koanf:"bundle"`
+	UploadTimeout time.Duration `koanf:"upload_timeout" help:"how long one upload may take"`
 	// Engine is how packages are resolved and installed.
-	Engine engine.Config `koanf:"engine"`
-	// Parallel is how many builds run at a time; others wait.
-	Parallel int `koanf:"parallel"`
-	// Abandon is how long a build goes on after its last listener has left.
-	Abandon time.Duration `koanf:"abandon"`
-	// Grace is how old a thing must be before it is garbage, whatever the caller says.
-	Grace time.Duration `koanf:"grace"`
+	Engine   engine.Config `koanf:"engine"`
+	Parallel int           `koanf:"parallel" help:"how many builds run at a time; others wait"`
+	Abandon  time.Duration `koanf:"abandon" help:"how long a build goes on after its last listener has left"`
+	Grace    time.Duration `koanf:"grace" help:"how old a thing must be before it is garbage, whatever the caller says"`
 }
 
 // Defaults are the settings of a laptop.

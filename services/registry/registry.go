@@ -25,19 +25,12 @@ import (
 
 // Config is the room's settings.
 type Config struct {
-	// AppDomain is the wildcard domain of app addresses, for example
-	// "apps.example.com"; empty: a port per app on loopback.
-	AppDomain string `koanf:"app_domain"`
-	// AppScheme is how apps are reached under the domain: "https" or "http".
-	AppScheme string `koanf:"app_scheme"`
-	// AppPublicPort is added to addresses under the domain; 0: the scheme's own.
-	AppPublicPort int `koanf:"app_public_port"`
-	// AppHost is the loopback address of apps that have a port each.
-	AppHost string `koanf:"app_host"`
-	// AppPorts is the range of such ports, first-last.
-	AppPorts string `koanf:"app_ports"`
-	// BootstrapKeyFile gets the key of the first administrator; empty: none is made.
-	BootstrapKeyFile string `koanf:"bootstrap_key_file"`
+	AppDomain        string `koanf:"app_domain" help:"wildcard domain of app addresses, for example apps.example.com; empty: a port per app on loopback"`
+	AppScheme        string `koanf:"app_scheme" help:"how apps are reached under the domain: https or http"`
+	AppPublicPort    int    `koanf:"app_public_port" help:"added to addresses under the domain; 0: the scheme's own"`
+	AppHost          string `koanf:"app_host" help:"loopback address of apps that have a port each"`
+	AppPorts         string `koanf:"app_ports" help:"range of such ports, FIRST-LAST"`
+	BootstrapKeyFile string `koanf:"bootstrap_key_file" help:"file that gets the key of the first administrator; empty: none is made"`
 }
 
 // Defaults are the settings of a laptop.

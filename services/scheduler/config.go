@@ -13,9 +13,8 @@ type Config struct {
 	// Temporal is where workflows are kept.
 	Temporal TemporalConfig `koanf:"temporal"`
 	// Edge is where agents' workers reach Temporal through this room.
-	Edge EdgeConfig `koanf:"edge"`
-	// CallbackURL is where agents phone home; the gateway serves it.
-	CallbackURL string `koanf:"callback_url"`
+	Edge        EdgeConfig `koanf:"edge"`
+	CallbackURL string     `koanf:"callback_url" help:"where agents phone home; the gateway serves it (edge.callbacks there)"`
 	// Deploy bounds the steps of a deploy.
 	Deploy DeployConfig `koanf:"deploy"`
 	// Agents is what every agent gets.
@@ -26,56 +25,39 @@ type Config struct {
 
 // TemporalConfig says where Temporal is.
 type TemporalConfig struct {
-	// Address is host:port of its frontend.
-	Address string `koanf:"address"`
-	// Retention is how long closed runs are kept.
-	Retention time.Duration `koanf:"retention"`
+	Address   string        `koanf:"address" help:"HOST:PORT of Temporal's frontend"`
+	Retention time.Duration `koanf:"retention" help:"how long closed runs are kept"`
 }
 
 // EdgeConfig is where agents' workers connect.
 type EdgeConfig struct {
-	// Listen is host:port; port 0 takes a free one.
-	Listen string `koanf:"listen"`
-	// Advertise is the address that agents are told; empty: the one listened on.
-	Advertise string `koanf:"advertise"`
+	Listen    string `koanf:"listen" help:"HOST:PORT where agents' workers connect; port 0 takes a free one"`
+	Advertise string `koanf:"advertise" help:"the address that agents are told; empty: the one listened on"`
 }
 
 // DeployConfig bounds the steps of a deploy.
 type DeployConfig struct {
-	// Build is how long one build may take.
-	Build time.Duration `koanf:"build"`
-	// Outage is how long a neighbour's absence is waited out.
-	Outage time.Duration `koanf:"outage"`
-	// Health is how long a version may take until it answers.
-	Health time.Duration `koanf:"health"`
+	Build  time.Duration `koanf:"build" help:"how long one build may take"`
+	Outage time.Duration `koanf:"outage" help:"how long a neighbour's absence is waited out"`
+	Health time.Duration `koanf:"health" help:"how long a version may take until it answers"`
 }
 
 // AgentsConfig is what every agent gets.
 type AgentsConfig struct {
-	// MemoryMB bounds the memory of one process, MiB; 0: no bound.
-	MemoryMB int64 `koanf:"memory_mb"`
-	// CPUs bounds the processors of one process; 0: no bound.
-	CPUs float64 `koanf:"cpus"`
-	// Processes bounds processes and threads of one agent; 0: no bound.
-	Processes int64 `koanf:"processes"`
-	// RequireIsolation refuses to run agents without cgroup and namespaces.
-	RequireIsolation bool `koanf:"require_isolation"`
-	// Drain is how long an agent may finish what it does.
-	Drain time.Duration `koanf:"drain"`
-	// LogLevel is debug, info, warning or error.
-	LogLevel string `koanf:"log_level"`
+	MemoryMB         int64         `koanf:"memory_mb" help:"MiB of memory of one agent process with its children; 0: no bound"`
+	CPUs             float64       `koanf:"cpus" help:"processors of one agent process with its children; 0: no bound"`
+	Processes        int64         `koanf:"processes" help:"processes and threads of one agent process with its children; 0: no bound"`
+	RequireIsolation bool          `koanf:"require_isolation" help:"refuse to run agents on a machine without cgroups and namespaces"`
+	Drain            time.Duration `koanf:"drain" help:"how long an agent may finish what it does"`
+	LogLevel         string        `koanf:"log_level" help:"of the agents: debug, info, warning or error"`
 }
 
 // ToolsConfig is how bodies of tools are run.
 type ToolsConfig struct {
-	// Timeout is how long one try may take.
-	Timeout time.Duration `koanf:"timeout"`
-	// Heartbeat is how long a dead agent goes unnoticed.
-	Heartbeat time.Duration `koanf:"heartbeat"`
-	// Errors is after how many errors of its own a tool is given up.
-	Errors int `koanf:"errors"`
-	// Tries is after how many tries, crashes of the agent included.
-	Tries int `koanf:"tries"`
+	Timeout   time.Duration `koanf:"timeout" help:"how long one try of a tool's body, or of a step of a workflow, may take"`
+	Heartbeat time.Duration `koanf:"heartbeat" help:"how long a dead agent goes unnoticed"`
+	Errors    int           `koanf:"errors" help:"after how many errors of its own a step of a workflow is given up"`
+	Tries     int           `koanf:"tries" help:"after how many tries of a tool's body a run is given up, crashes of the agent included"`
 }
 
 // Defaults are the settings of a laptop.

@@ -22,10 +22,8 @@ import (
 
 // Config is the room's settings.
 type Config struct {
-	// Driver is where values are kept: "embedded" or "hashicorp".
-	Driver string `koanf:"driver"`
-	// MasterKeyFile seals the embedded store; empty: master-key.json in the data directory.
-	MasterKeyFile string `koanf:"master_key_file"`
+	Driver        string `koanf:"driver" help:"where values are kept: embedded or hashicorp"`
+	MasterKeyFile string `koanf:"master_key_file" help:"seals the embedded store; empty: master-key.json in the data folder"`
 	// Hashicorp says where Vault (or OpenBao) is.
 	Hashicorp hashicorp.Config `koanf:"hashicorp"`
 }

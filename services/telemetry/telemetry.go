@@ -21,13 +21,10 @@ import (
 // Config is the room's settings.
 type Config struct {
 	// Retention bounds what is kept.
-	Retention store.Bounds `koanf:"retention"`
-	// TrimEvery is how often the bounds are enforced.
-	TrimEvery time.Duration `koanf:"trim_every"`
-	// CatchUp is how long a question waits for lines that are still on their way.
-	CatchUp time.Duration `koanf:"catch_up"`
-	// MaxReaders is how many may follow logs at a time.
-	MaxReaders int `koanf:"max_readers"`
+	Retention  store.Bounds  `koanf:"retention"`
+	TrimEvery  time.Duration `koanf:"trim_every" help:"how often the bounds are enforced"`
+	CatchUp    time.Duration `koanf:"catch_up" help:"how long a question waits for lines that are still on their way"`
+	MaxReaders int           `koanf:"max_readers" help:"how many may follow logs at a time"`
 }
 
 // Defaults are the settings of a laptop.

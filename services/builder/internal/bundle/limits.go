@@ -4,12 +4,12 @@ import "fmt"
 
 // Limits bound an upload. Every one is checked while the bytes come, not after.
 type Limits struct {
-	Files     int   `koanf:"files"`      // files in a bundle
-	FileBytes int64 `koanf:"file_bytes"` // bytes in one file
-	Bytes     int64 `koanf:"bytes"`      // bytes in all files together
-	Depth     int   `koanf:"depth"`      // folders above a file, and itself
-	PathBytes int   `koanf:"path_bytes"` // bytes in a path
-	NameBytes int   `koanf:"name_bytes"` // bytes between two slashes
+	Files     int   `koanf:"files" help:"files in a bundle"`
+	FileBytes int64 `koanf:"file_bytes" help:"bytes in one file"`
+	Bytes     int64 `koanf:"bytes" help:"bytes in all files together"`
+	Depth     int   `koanf:"depth" help:"folders above a file, and itself"`
+	PathBytes int   `koanf:"path_bytes" help:"bytes in a path"`
+	NameBytes int   `koanf:"name_bytes" help:"bytes between two slashes"`
 }
 
 // DefaultLimits take in what the public command line can reasonably send.

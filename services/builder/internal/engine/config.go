@@ -10,43 +10,23 @@ const Version = "1"
 
 // Config is how packages are resolved and installed.
 type Config struct {
-	// UV is the program; empty: the one in PATH, beside our own program, or in .bin.
-	UV string `koanf:"uv"`
-	// Node and NPM are the programs; empty: the ones in PATH.
-	Node string `koanf:"node"`
-	NPM  string `koanf:"npm"`
-	// Pythons are interpreters to use; empty: all that are found on the machine.
-	Pythons []string `koanf:"pythons"`
-	// PreferPythons lists minor versions, the best first, for projects that leave it open.
-	PreferPythons []string `koanf:"prefer_pythons"`
-	// PassEnv are the machine's own variables that builds may see: indexes, proxies,
-	// certificates. A name may end in "*". Everything else is kept from builds.
-	PassEnv []string `koanf:"pass_env"`
-	// Env are further variables for builds, which win: an index that only this cloud
-	// has, for example.
-	Env map[string]string `koanf:"env"`
-	// MachineConfig says whether the machine's uv.toml, pip.conf and .npmrc name the
-	// indexes when the variables do not.
-	MachineConfig bool `koanf:"machine_config"`
-	// Deadline bounds one build.
-	Deadline time.Duration `koanf:"deadline"`
-	// ResolutionAge is how long an answer to open versions is used again.
-	ResolutionAge time.Duration `koanf:"resolution_age"`
-	// LinkMode is how files come from the cache: "hardlink", "clone" or "copy".
-	LinkMode string `koanf:"link_mode"`
-	// NodeScripts lets npm packages run their install scripts.
-	NodeScripts bool `koanf:"node_scripts"`
-	// ImportCheck imports the main package of a new environment before it counts.
-	ImportCheck bool `koanf:"import_check"`
-	// Isolation is "auto" (a PID namespace where the machine allows it), "require" or "off".
-	Isolation string `koanf:"isolation"`
-	// Hide are folders that builds see empty, where the machine allows it: other
-	// rooms' data, for example.
-	Hide []string `koanf:"hide"`
-	// EnvironmentBytes bounds one environment on the disk.
-	EnvironmentBytes int64 `koanf:"environment_bytes"`
-	// CacheBytes is when the package caches are emptied.
-	CacheBytes int64 `koanf:"cache_bytes"`
+	UV               string            `koanf:"uv" help:"the program; empty: the one in PATH, beside our own program, or in .bin"`
+	Node             string            `koanf:"node" help:"the program; empty: the one in PATH"`
+	NPM              string            `koanf:"npm" help:"the program; empty: the one in PATH"`
+	Pythons          []string          `koanf:"pythons" help:"interpreters to use; empty: all that are found on the machine"`
+	PreferPythons    []string          `koanf:"prefer_pythons" help:"minor versions, the best first, for projects that leave it open"`
+	PassEnv          []string          `koanf:"pass_env" help:"the machine's own variables that builds may see: indexes, proxies, certificates; a name may end in *"`
+	Env              map[string]string `koanf:"env" help:"further variables for builds, which win: an index that only this cloud has, for example"`
+	MachineConfig    bool              `koanf:"machine_config" help:"whether the machine's uv.toml, pip.conf and .npmrc name the indexes when the variables do not"`
+	Deadline         time.Duration     `koanf:"deadline" help:"how long one build may take"`
+	ResolutionAge    time.Duration     `koanf:"resolution_age" help:"how long an answer to open versions is used again"`
+	LinkMode         string            `koanf:"link_mode" help:"how files come from the cache: hardlink, clone or copy"`
+	NodeScripts      bool              `koanf:"node_scripts" help:"let npm packages run their install scripts"`
+	ImportCheck      bool              `koanf:"import_check" help:"import the main package of a new environment before it counts"`
+	Isolation        string            `koanf:"isolation" help:"auto (a PID namespace where the machine allows it), require or off"`
+	Hide             []string          `koanf:"hide" help:"folders that builds see empty, where the machine allows it: other rooms' data, for example"`
+	EnvironmentBytes int64             `koanf:"environment_bytes" help:"bytes of one environment on the disk"`
+	CacheBytes       int64             `koanf:"cache_bytes" help:"when the package caches are emptied"`
 }
 
 // Defaults are the settings of a laptop.

@@ -12,22 +12,14 @@ import (
 
 // Config bounds what callers of apps may do.
 type Config struct {
-	// AppHost is where apps with a port each listen; a loopback address.
-	AppHost string `koanf:"app_host"`
-	// Callbacks is where agents' workers phone home, "host:port".
-	Callbacks string `koanf:"callbacks"`
-	// MaxBody bounds a message from a client, in bytes.
-	MaxBody int64 `koanf:"max_body"`
-	// ReadyWait is how long a call waits for an agent that is starting.
-	ReadyWait time.Duration `koanf:"ready_wait"`
-	// SessionIdle is how long a session without a stream is kept.
-	SessionIdle time.Duration `koanf:"session_idle"`
-	// Sessions bounds the sessions of this process.
-	Sessions int `koanf:"sessions"`
-	// SessionsPerCaller bounds the sessions of one user on one app.
-	SessionsPerCaller int `koanf:"sessions_per_caller"`
-	// KeepAlive is how often a quiet stream shows a sign of life.
-	KeepAlive time.Duration `koanf:"keep_alive"`
+	AppHost           string        `koanf:"app_host" help:"where apps with a port each listen; a loopback address"`
+	Callbacks         string        `koanf:"callbacks" help:"HOST:PORT where agents' workers phone home"`
+	MaxBody           int64         `koanf:"max_body" help:"bytes of one message from a client"`
+	ReadyWait         time.Duration `koanf:"ready_wait" help:"how long a call waits for an agent that is starting"`
+	SessionIdle       time.Duration `koanf:"session_idle" help:"how long a session without a stream is kept"`
+	Sessions          int           `koanf:"sessions" help:"sessions of this process"`
+	SessionsPerCaller int           `koanf:"sessions_per_caller" help:"sessions of one user on one app"`
+	KeepAlive         time.Duration `koanf:"keep_alive" help:"how often a quiet stream shows a sign of life"`
 }
 
 // Defaults are the bounds of one process.

@@ -10,13 +10,10 @@ import (
 
 // Bounds are how much is kept.
 type Bounds struct {
-	// Age is how old a line may get.
-	Age time.Duration `koanf:"age"`
-	// LinesPerTarget and BytesPerTarget bound one app's or configuration's lines.
-	LinesPerTarget int64 `koanf:"lines_per_target"`
-	BytesPerTarget int64 `koanf:"bytes_per_target"`
-	// TotalBytes bounds all lines together.
-	TotalBytes int64 `koanf:"total_bytes"`
+	Age            time.Duration `koanf:"age" help:"how old a line may get"`
+	LinesPerTarget int64         `koanf:"lines_per_target" help:"lines of one app or configuration"`
+	BytesPerTarget int64         `koanf:"bytes_per_target" help:"bytes of one app's or configuration's lines"`
+	TotalBytes     int64         `koanf:"total_bytes" help:"bytes of all lines together"`
 }
 
 // Validate says which bound is missing.

@@ -9,26 +9,16 @@ import (
 
 // Config says where the vault is and how to sign in.
 type Config struct {
-	// Address of the server, for example "https://vault.internal:8200".
-	Address string `koanf:"address"`
-	// Namespace of Vault Enterprise or OpenBao; empty: none.
-	Namespace string `koanf:"namespace"`
-	// CAFile holds the certificates to trust; empty: the machine's.
-	CAFile string `koanf:"ca_file"`
-	// KVMount is where a KV version 2 engine is mounted.
-	KVMount string `koanf:"kv_mount"`
-	// TransitMount is where a transit engine is mounted.
-	TransitMount string `koanf:"transit_mount"`
-	// Prefix comes before every path and key name, so that several clouds share a server.
-	Prefix string `koanf:"prefix"`
-	// RoleIDFile holds the AppRole's role id; it is read anew at each sign-in.
-	RoleIDFile string `koanf:"role_id_file"`
-	// SecretIDFile holds its secret id; it is read anew at each sign-in.
-	SecretIDFile string `koanf:"secret_id_file"`
-	// AppRoleMount is where the AppRole method is mounted.
-	AppRoleMount string `koanf:"approle_mount"`
-	// TokenFile holds a token, for a sidecar (Vault Agent) that renews it. Used when RoleIDFile is empty.
-	TokenFile string `koanf:"token_file"`
+	Address      string `koanf:"address" help:"of the server, for example https://vault.internal:8200"`
+	Namespace    string `koanf:"namespace" help:"of Vault Enterprise or OpenBao; empty: none"`
+	CAFile       string `koanf:"ca_file" help:"certificates to trust; empty: the machine's"`
+	KVMount      string `koanf:"kv_mount" help:"where a KV version 2 engine is mounted"`
+	TransitMount string `koanf:"transit_mount" help:"where a transit engine is mounted"`
+	Prefix       string `koanf:"prefix" help:"comes before every path and key name, so that several clouds share a server"`
+	RoleIDFile   string `koanf:"role_id_file" help:"file with the AppRole's role id, read anew at each sign-in"`
+	SecretIDFile string `koanf:"secret_id_file" help:"file with its secret id, read anew at each sign-in"`
+	AppRoleMount string `koanf:"approle_mount" help:"where the AppRole method is mounted"`
+	TokenFile    string `koanf:"token_file" help:"file with a token that a sidecar (Vault Agent) renews; used when role_id_file is empty"`
 }
 
 // Defaults are the mounts that Vault's own documentation uses.
