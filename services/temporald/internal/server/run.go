@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/membership/static"
+	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 )
@@ -52,11 +56,23 @@ func newServer(settings *config.Config, level string) (temporal.Server, error) {
 	return temporal.NewServer(
 		temporal.WithConfig(settings),
 		temporal.ForServices(temporal.DefaultServices),
+		temporal.WithStaticHosts(hosts(settings)),
 		temporal.WithLogger(logger),
 		temporal.WithDynamicConfigClient(dynamicConfig()),
 		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return authorization.NewNoopClaimMapper() }),
 	)
+}
+
+// hosts says that every service is here. Without that the server asks the database
+// for its peers, finds its own former life, and tries to join it for half a minute.
+func hosts(settings *config.Config) map[primitives.ServiceName]static.Hosts {
+	all := map[primitives.ServiceName]static.Hosts{}
+	for name, service := range settings.Services {
+		address := net.JoinHostPort(settings.Global.Membership.BroadcastAddress, strconv.Itoa(service.RPC.GRPCPort))
+		all[primitives.ServiceName(name)] = static.SingleLocalHost(address)
+	}
+	return all
 }
 
 // prepare makes the schema when there is no file, in a file beside it that takes
