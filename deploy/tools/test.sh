@@ -41,13 +41,14 @@ check_temporald() { go_alone vet -C services/temporald ./... && go_alone test -C
 
 test_python() { # the agent host and the examples, in Python
 	have_cli
-	PYTHONPATH=pkg/agenthost/python_tests "$place/bin/python" -m unittest discover -s pkg/agenthost/python_tests &&
+	PYTHONPATH=pkg/agenthost:pkg/agenthost/python_tests "$place/bin/python" -m unittest discover -s pkg/agenthost/python_tests &&
 		"$place/bin/python" -m unittest discover examples
 }
 
 test_vault() { # the secret store on a real Vault server
 	have_vaultd
-	AGENTCLOUD_VAULTD=$bin/vaultd AGENTCLOUD_REQUIRE_VAULT=1 go test -count=1 ./services/secretsbroker/internal/vault/...
+	AGENTCLOUD_VAULTD=$bin/vaultd AGENTCLOUD_REQUIRE_VAULT=1 go test -count=1 ./services/secretsbroker/internal/vault/... &&
+		"$tools/build.sh" && AGENTCLOUD_E2E=1 go test -count=1 -run TestVault ./services/e2e
 }
 
 test_e2e() { # end to end, with the public command line
@@ -59,8 +60,8 @@ test_lint() { # linters
 	"$tools/lint.sh"
 }
 
-test_chaos() { "$tools/build.sh" && AGENTCLOUD_CHAOS=1 go test -count=1 -timeout 60m -run Chaos -v ./services/e2e/...; } # chaos
-test_bench() { "$tools/build.sh" && AGENTCLOUD_BENCH=1 go test -count=1 -timeout 60m -run Numbers -v ./services/e2e/...; } # numbers
+test_chaos() { "$tools/build.sh" && AGENTCLOUD_E2E=1 AGENTCLOUD_CHAOS=1 go test -count=1 -timeout 60m -run Chaos -v ./services/e2e/...; } # chaos
+test_bench() { "$tools/build.sh" && AGENTCLOUD_E2E=1 AGENTCLOUD_BENCH=1 go test -count=1 -timeout 60m -run Numbers -v ./services/e2e/...; } # numbers
 
 [ $# -gt 0 ] || set -- gen law vet alone lint go temporald python e2e vault
 report=$(mktemp)

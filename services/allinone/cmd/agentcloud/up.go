@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ import (
 // newUp brings the cloud up on this machine.
 func newUp() *cobra.Command {
 	var cfg allinone.Config
-	var domain, appPorts string
+	var domain, appPorts, vault, vaultToken string
 	cmd := &cobra.Command{
 		Use: "up", Short: "Bring the whole cloud up on this machine and stay until Ctrl-C",
 		Long: "Bring the whole cloud up on this machine and stay until Ctrl-C.\n\n" +
@@ -28,6 +29,8 @@ func newUp() *cobra.Command {
 	flags.StringVar(&cfg.TemporalUI, "temporal-ui", "127.0.0.1:0", "HOST:PORT of Temporal's Web UI; empty: none")
 	flags.StringVar(&domain, "app-domain", "", "wildcard domain of the apps' addresses; empty: a port per app on loopback")
 	flags.StringVar(&appPorts, "app-ports", "8100-8999", "range of the apps' ports, FIRST-LAST")
+	flags.StringVar(&vault, "vault", "", "address of a Vault or OpenBao server that keeps the secrets; empty: a sealed store in the data folder")
+	flags.StringVar(&vaultToken, "vault-token-file", "", "file with a token for it; for AppRole use --set secretsbroker.hashicorp.role_id_file=… and secret_id_file")
 	flags.BoolVar(&cfg.Processes, "processes", false, "run each room as a process of its own")
 	flags.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringArrayVar(&cfg.Set, "set", nil, "one setting of a room as `room.key=value`; may be repeated")
@@ -35,7 +38,7 @@ func newUp() *cobra.Command {
 		out := cmd.OutOrStdout()
 		cfg.Progress = out
 		cfg.Ready = func(here localcloud.Cloud) { announce(out, here) }
-		cfg.Set = append(addresses(domain, appPorts), cfg.Set...)
+		cfg.Set = slices.Concat(addresses(domain, appPorts), vaultSettings(vault, vaultToken), cfg.Set)
 		_, _ = fmt.Fprintf(out, "MCP Agent Cloud, data in %s\n", cfg.Data)
 		return allinone.Up(cmd.Context(), cfg)
 	}
@@ -47,6 +50,17 @@ func addresses(domain, ports string) []string {
 		return []string{"registry.app_domain=" + domain}
 	}
 	return []string{"registry.app_ports=" + ports}
+}
+
+func vaultSettings(address, tokenFile string) []string {
+	if address == "" {
+		return nil
+	}
+	set := []string{"secretsbroker.driver=hashicorp", "secretsbroker.hashicorp.address=" + address}
+	if tokenFile != "" {
+		set = append(set, "secretsbroker.hashicorp.token_file="+tokenFile)
+	}
+	return set
 }
 
 func announce(out io.Writer, here localcloud.Cloud) {

@@ -152,7 +152,30 @@ func (v *Vault) Ready(ctx context.Context) error {
 	if health.Sealed {
 		return errors.New("the vault is sealed")
 	}
-	return nil
+	return v.mounted(ctx)
+}
+
+// mounted reads what is not there, raw: the client hides the reason otherwise.
+func (v *Vault) mounted(ctx context.Context) error {
+	res, err := v.client.Logical().ReadRawWithContext(ctx, path.Join(v.cfg.KVMount, "data", v.path("ready")))
+	if res != nil {
+		_ = res.Body.Close()
+	}
+	if notMounted(err) {
+		return v.needsMount()
+	}
+	return nil // the store's own calls say what else is wrong
+}
+
+// notMounted tells a missing engine from a missing entry: only the former's answer has
+// a text.
+func notMounted(err error) bool {
+	var response *api.ResponseError
+	return errors.As(err, &response) && response.StatusCode == http.StatusNotFound && len(response.Errors) > 0
+}
+
+func (v *Vault) needsMount() error {
+	return fmt.Errorf("the vault has no KV version 2 engine at %s: `vault secrets enable -path=%[1]s -version=2 kv`, or set hashicorp.kv_mount", v.cfg.KVMount)
 }
 
 func (v *Vault) kv() *api.KVv2            { return v.client.KVv2(v.cfg.KVMount) }
@@ -164,6 +187,9 @@ func (v *Vault) unusable(err error) error {
 	var response *api.ResponseError
 	if !errors.As(err, &response) {
 		return fault.Unavailable.Wrap(err, "the secret store does not answer; try again")
+	}
+	if notMounted(err) {
+		return fault.Unavailable.Wrap(v.needsMount(), "the secret store is not set up; see the log of secretsbroker")
 	}
 	switch response.StatusCode {
 	case http.StatusForbidden, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusTooManyRequests:

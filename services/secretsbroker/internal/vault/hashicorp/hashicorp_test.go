@@ -24,6 +24,14 @@ var prefixes atomic.Int64
 // open returns a Vault that is signed in and runs until the test ends.
 func open(t *testing.T, cfg hashicorp.Config) *hashicorp.Vault {
 	t.Helper()
+	v := begin(t, cfg)
+	eventually(t, "sign-in", func() error { return v.Ready(t.Context()) })
+	return v
+}
+
+// begin returns a Vault that runs until the test ends.
+func begin(t *testing.T, cfg hashicorp.Config) *hashicorp.Vault {
+	t.Helper()
 	v, err := hashicorp.New(cfg, grpctest.Logger(t))
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -35,7 +43,6 @@ func open(t *testing.T, cfg hashicorp.Config) *hashicorp.Vault {
 			t.Errorf("Run() = %v, want nil", err)
 		}
 	})
-	eventually(t, "sign-in", func() error { return v.Ready(t.Context()) })
 	return v
 }
 
@@ -52,6 +59,7 @@ func TestRealServer(t *testing.T) {
 		})
 	})
 	t.Run("documented policy", func(t *testing.T) { documentedPolicyIsEnough(t, s) })
+	t.Run("no engine", func(t *testing.T) { missingEngineIsNamed(t, s) })
 	t.Run("token file", func(t *testing.T) { tokenFileSignsIn(t, s) })
 	t.Run("lease ends", func(t *testing.T) { signsInAgain(t, s) })
 	t.Run("foreign paths", func(t *testing.T) { foreignPathsAreRefused(t, s) })
@@ -83,6 +91,25 @@ func documentedPolicyIsEnough(t *testing.T, s *server) {
 	}
 	if got, err := v.Unwrap(t.Context(), "org_a", wrapped); err != nil || string(got) != "key" {
 		t.Errorf("Unwrap() = %q, %v, want key", got, err)
+	}
+}
+
+func missingEngineIsNamed(t *testing.T, s *server) {
+	cfg := hashicorp.Defaults()
+	cfg.Address, cfg.TokenFile, cfg.KVMount = s.address, s.file(t, s.root.Token()), "nowhere"
+	v := begin(t, cfg)
+	eventually(t, "a reason that names the fix", func() error {
+		err := v.Ready(t.Context())
+		if err == nil {
+			t.Fatal("Ready() = nil without an engine")
+		}
+		if !strings.Contains(err.Error(), "vault secrets enable -path=nowhere") {
+			return err
+		}
+		return nil
+	})
+	if _, err := v.Put(t.Context(), "org_a/one", []byte("value")); !fault.Unavailable.Is(err) {
+		t.Errorf("Put() = %v, want unavailable", err)
 	}
 }
 
