@@ -42,12 +42,6 @@ type Questions struct {
 	owners *expirable.LRU[string, owner]
 }
 
-// owner is whom a run's messages are for.
-type owner struct {
-	session, user string
-	progressToken json.RawMessage
-}
-
 // NewQuestions returns Questions on deps, which must be complete.
 func NewQuestions(deps Deps) *Questions {
 	return &Questions{
@@ -88,8 +82,8 @@ func as(ctx context.Context, agent *schedulerv1.IdentifyAgentResponse) context.C
 // started it first, then the user's others, newest first.
 func (q *Questions) recipients(target string, o owner) []*sessions.Session {
 	others := q.deps.Sessions.Of(target, o.user)
-	own, ok := q.deps.Sessions.ByID(o.session)
-	if !ok || own.TargetID != target {
+	own, ok := q.starter(target, o)
+	if !ok {
 		return others
 	}
 	all := []*sessions.Session{own}
@@ -99,6 +93,13 @@ func (q *Questions) recipients(target string, o owner) []*sessions.Session {
 		}
 	}
 	return all
+}
+
+// starter is the session that started a run, if it is here and its user's: a run's
+// session is what its starter said, and may be anything.
+func (q *Questions) starter(target string, o owner) (*sessions.Session, bool) {
+	own, ok := q.deps.Sessions.ByID(o.session)
+	return own, ok && own.TargetID == target && own.Caller.UserID == o.user
 }
 
 // Asked offers a question that this or another process has recorded.
@@ -114,23 +115,27 @@ func (q *Questions) Asked(ctx context.Context, event *schedulerv1.QuestionAsked)
 	}
 }
 
-// offer asks the first session that can answer. Nobody there: the question waits.
-func (q *Questions) offer(question *schedulerv1.Question) bool {
+// offer asks the first session that listens and can answer. Nobody there: the question
+// waits.
+func (q *Questions) offer(question *schedulerv1.Question) {
 	o := owner{session: question.GetSessionId(), user: question.GetUserId()}
 	for _, s := range q.recipients(question.GetTargetId(), o) {
-		if s.CanAnswer(question.GetMethod()) && s.Offer(question.GetQuestionId(), question.GetMethod(), json.RawMessage(question.GetParamsJson())) {
-			return true
+		if s.Streaming() && s.CanAnswer(question.GetMethod()) && s.Offer(question.GetQuestionId(), question.GetMethod(), json.RawMessage(question.GetParamsJson())) {
+			return
 		}
 	}
-	return false
 }
 
-// OfferOpen asks a session that has just come what is still open for it: what its
-// user was asked, unless somebody who listens has the question before them.
+// OfferOpen asks a session that has just come, and listens, what is still open for it:
+// what its user was asked, unless somebody who listens has the question before them.
 func (q *Questions) OfferOpen(ctx context.Context, s *sessions.Session) {
+	if !s.Streaming() || !s.Ready() {
+		return // whichever of the two comes last will do it
+	}
 	for _, question := range q.open(ctx, s) {
-		mine := question.GetSessionId() == s.ID || s.Caller.UserID != "" && question.GetUserId() == s.Caller.UserID
-		asker, there := q.deps.Sessions.ByID(question.GetSessionId())
+		o := owner{session: question.GetSessionId(), user: question.GetUserId()}
+		asker, there := q.starter(s.TargetID, o)
+		mine := there && asker == s || s.Caller.UserID != "" && o.user == s.Caller.UserID
 		taken := there && asker != s && asker.Streaming() && asker.CanAnswer(question.GetMethod())
 		if mine && !taken && s.CanAnswer(question.GetMethod()) {
 			s.Offer(question.GetQuestionId(), question.GetMethod(), json.RawMessage(question.GetParamsJson()))

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -21,6 +23,8 @@ const (
 	maxBody = 4 << 20
 	// askWait is one long poll for the answer to a question that its asker waits for.
 	askWait = 25 * time.Second
+	// askPause is between two of them: a scheduler that is going answers at once.
+	askPause = 100 * time.Millisecond
 	// tokenHeader carries an agent's token, beside Authorization.
 	tokenHeader = "X-Mcp-Gateway-Token" //nolint:gosec // the name of a header
 	// askHeader names a question of an activity, so that its retry asks no second time.
@@ -100,7 +104,7 @@ func (s *Server) take(ctx context.Context, p *phone, h func(context.Context, *ph
 	if len(raw) > maxBody {
 		return nil, fault.TooLarge.Errorf("a message may have at most %d bytes", maxBody)
 	}
-	if err := json.Unmarshal(raw, &p.body); err != nil {
+	if err := json.Unmarshal(raw, &p.body); err != nil || !utf8.Valid(raw) {
 		return nil, fault.Invalid.Wrap(err, "the body is no valid JSON")
 	}
 	return h(as(ctx, agent), p)
@@ -108,25 +112,31 @@ func (s *Server) take(ctx context.Context, p *phone, h func(context.Context, *ph
 
 // notify passes a notification on to whoever started the run.
 func (s *Server) notify(ctx context.Context, p *phone) (any, error) {
+	if !strings.HasPrefix(p.body.Method, "notifications/") {
+		return nil, fault.Invalid.Errorf("method must be that of a notification")
+	}
 	o, err := s.questions.ownerOf(ctx, p.agent, p.r.PathValue("run"))
 	if err != nil {
 		return nil, err
 	}
-	message := jsonrpc.NewRequest(nil, p.body.Method, p.body.Params)
-	for _, session := range s.questions.recipients(p.agent.GetTargetId(), o) {
-		if session.Push(message) {
-			break
-		}
+	if p.body.Method == "notifications/progress" {
+		return accepted, s.questions.progress(p.agent.GetTargetId(), o, p.body.Params)
 	}
-	return map[string]bool{"ok": true}, nil
+	s.questions.tell(p.agent.GetTargetId(), o, jsonrpc.NewRequest(nil, p.body.Method, p.body.Params))
+	return accepted, nil
 }
+
+var accepted = map[string]bool{"ok": true}
 
 // asyncRequest records a question whose answer comes as a signal, and asks whoever
 // is there.
 func (s *Server) asyncRequest(ctx context.Context, p *phone) (any, error) {
 	run, workflow := p.r.PathValue("run"), p.r.PathValue("workflow")
-	if p.body.Method == "" || p.body.SignalName == "" {
-		return nil, fault.Invalid.Errorf("method and signal_name are needed")
+	if p.body.SignalName == "" {
+		return nil, fault.Invalid.Errorf("signal_name is needed")
+	}
+	if err := askable(p.body.Method); err != nil {
+		return nil, err
 	}
 	res, err := s.questions.deps.Runs.AskQuestion(ctx, &schedulerv1.AskQuestionRequest{
 		TargetId: p.agent.GetTargetId(), WorkflowId: workflow, RunId: run, Method: p.body.Method,
@@ -146,6 +156,9 @@ func (s *Server) request(ctx context.Context, p *phone) (any, error) {
 	if p.body.Method == "ping" {
 		return struct{}{}, nil
 	}
+	if err := askable(p.body.Method); err != nil {
+		return nil, err
+	}
 	key := p.r.Header.Get(askHeader)
 	if key == "" {
 		key = rand.Text()
@@ -164,6 +177,28 @@ func (s *Server) request(ctx context.Context, p *phone) (any, error) {
 		if res.GetQuestion() != nil {
 			s.questions.offer(res.GetQuestion())
 		}
+		if err := pause(ctx, askPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// askable refuses what no client will ever answer: its run would wait for ever.
+func askable(method string) error {
+	switch method {
+	case "elicitation/create", "sampling/createMessage", "roots/list":
+		return nil
+	}
+	return fault.Unimplemented.Errorf("clients cannot be asked %q", method)
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
 	}
 }
 
@@ -176,16 +211,15 @@ func (s *Server) log(ctx context.Context, p *phone) (any, error) {
 	params := jsonrpc.Encode(map[string]any{
 		"level": p.body.Level, "logger": p.body.Namespace, "data": map[string]any{"message": p.body.Message, "namespace": p.body.Namespace, "data": p.body.Data},
 	})
-	for _, session := range s.questions.recipients(p.agent.GetTargetId(), o) {
-		if session.Push(jsonrpc.NewRequest(nil, "notifications/message", params)) {
-			break
-		}
-	}
-	return map[string]bool{"ok": true}, nil
+	s.questions.tell(p.agent.GetTargetId(), o, jsonrpc.NewRequest(nil, "notifications/message", params))
+	return accepted, nil
 }
 
 // prompt is a question to a person in words; its answer is a text.
 func (s *Server) prompt(ctx context.Context, p *phone) (any, error) {
+	if p.body.Metadata.SignalName == "" {
+		return nil, fault.Invalid.Errorf("metadata.signal_name is needed: the answer comes as that signal")
+	}
 	params := jsonrpc.Encode(map[string]any{
 		"message": p.body.Prompt.Text,
 		"requestedSchema": map[string]any{
@@ -204,19 +238,4 @@ func (s *Server) prompt(ctx context.Context, p *phone) (any, error) {
 		s.questions.offer(res.GetQuestion())
 	}
 	return map[string]string{"request_id": res.GetQuestion().GetQuestionId()}, nil
-}
-
-// ownerOf finds whom a run's messages are for; the run must be of the agent's own target.
-func (q *Questions) ownerOf(ctx context.Context, agent *schedulerv1.IdentifyAgentResponse, run string) (owner, error) {
-	key := agent.GetTargetId() + "/" + run
-	if known, ok := q.owners.Get(key); ok {
-		return known, nil
-	}
-	res, err := q.deps.Runs.GetRun(ctx, &schedulerv1.GetRunRequest{TargetId: agent.GetTargetId(), RunId: run})
-	if err != nil {
-		return owner{}, err
-	}
-	found := owner{session: res.GetRun().GetSessionId(), user: res.GetRun().GetStartedBy(), progressToken: json.RawMessage(res.GetRun().GetProgressTokenJson())}
-	q.owners.Add(key, found)
-	return found, nil
 }

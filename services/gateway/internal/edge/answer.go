@@ -3,28 +3,54 @@ package edge
 import (
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"strconv"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
 const retrySeconds = 2
 
-// readMessage reads a client's message within bounds.
-func (v visit) readMessage(w http.ResponseWriter, r *http.Request) ([]byte, jsonrpc.Message, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, v.deps.Config.MaxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, jsonrpc.Message{}, fault.TooLarge.Wrap(err, "a message may have at most %d bytes", tooLarge.Limit)
+// readMessage reads a client's message within bounds. It refuses, and ok is false,
+// when that is none.
+func (v visit) readMessage(w http.ResponseWriter, r *http.Request) (body []byte, m jsonrpc.Message, ok bool) {
+	if kind := r.Header.Get("Content-Type"); kind != "" && !isJSON(kind) {
+		respond(w, http.StatusUnsupportedMediaType, jsonrpc.NewError(nil, jsonrpc.CodeInvalidRequest, "send a message as Content-Type: application/json"))
+		return nil, m, false
 	}
+	body, m, err := v.read(w, r)
 	if err != nil {
-		return nil, jsonrpc.Message{}, fault.Invalid.Wrap(err, "the body ended early")
+		refuse(w, m, err)
+	}
+	return body, m, err == nil
+}
+
+func isJSON(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && kind == "application/json"
+}
+
+func (v visit) read(w http.ResponseWriter, r *http.Request) ([]byte, jsonrpc.Message, error) {
+	body, err := v.readBody(w, r)
+	if err != nil {
+		return nil, jsonrpc.Message{}, err
 	}
 	m, err := jsonrpc.Parse(body)
 	return body, m, err
+}
+
+func (v visit) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, v.deps.Config.MaxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, fault.TooLarge.Wrap(err, "a message may have at most %d bytes", tooLarge.Limit)
+	}
+	if err != nil {
+		return nil, fault.Invalid.Wrap(err, "the body ended early")
+	}
+	return body, nil
 }
 
 // refuse answers with a JSON-RPC error and the fault's HTTP status.
@@ -33,13 +59,20 @@ func refuse(w http.ResponseWriter, m jsonrpc.Message, err error) {
 	if kind == fault.Unavailable || kind == fault.Exhausted {
 		w.Header().Set("Retry-After", strconv.Itoa(retrySeconds))
 	}
+	respond(w, kind.HTTPStatus(), jsonrpc.NewError(m.ID, code(err), fault.Message(err)))
+}
+
+func respond(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(kind.HTTPStatus())
-	_, _ = w.Write(jsonrpc.NewError(m.ID, code(err), fault.Message(err)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) //nolint:gosec // JSON, and said to be so
 }
 
 // code is the JSON-RPC error code of a fault.
 func code(err error) int {
+	if errors.Is(err, jsonrpc.ErrSyntax) {
+		return jsonrpc.CodeParse
+	}
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.TooLarge:
 		return jsonrpc.CodeInvalidRequest
@@ -51,39 +84,7 @@ func code(err error) int {
 	return jsonrpc.CodeUnavailable
 }
 
-func writeJSON(w http.ResponseWriter, body []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(body)
-}
-
-// passOn copies an agent's answer to the client as it comes, event by event.
-func passOn(w http.ResponseWriter, res *http.Response) {
-	defer res.Body.Close() //nolint:errcheck // the client's copy is what counts
-	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
-	if !sessions.IsEventStream(res) {
-		w.WriteHeader(res.StatusCode)
-		_, _ = io.Copy(w, res.Body)
-		return
-	}
-	streamHeaders(w)
-	w.WriteHeader(res.StatusCode)
-	flusher := http.NewResponseController(w)
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := res.Body.Read(buffer)
-		if n > 0 {
-			if _, err := w.Write(buffer[:n]); err != nil {
-				return
-			}
-			if flusher.Flush() != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
+func writeJSON(w http.ResponseWriter, body []byte) { respond(w, http.StatusOK, body) }
 
 func streamHeaders(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-cache, no-transform")

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -37,6 +36,12 @@ func (e *Edge) app(find func(*http.Request) *routes.Route) http.Handler {
 	handle("POST /call_tool", visit.callTool)
 	handle("GET /logs", visit.tailLogs)
 	handle("GET /{$}", visit.describe)
+	for path, methods := range map[string]string{"/mcp": "GET, POST, DELETE", "/sse": "GET", "/messages/": "POST", "/call_tool": "POST", "/logs": "GET"} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", methods)
+			rest.WriteError(w, http.StatusMethodNotAllowed, "this path does not take "+r.Method)
+		})
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		rest.WriteError(w, http.StatusNotFound, "there is no such path here: an app has /mcp, /sse, /call_tool and /logs")
 	})
@@ -143,11 +148,4 @@ func (v visit) describe(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(about)
-}
-
-// await finds the app's live server, waiting for one that is starting.
-func (v visit) await(ctx context.Context) (*routes.Route, error) {
-	ctx, cancel := context.WithTimeout(ctx, v.deps.Config.ReadyWait)
-	defer cancel()
-	return v.table.Await(ctx, v.route.Address.GetTargetId())
 }

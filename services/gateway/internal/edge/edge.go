@@ -40,6 +40,7 @@ func New(deps Deps) *Edge {
 	table := routes.New(deps.Log)
 	store := sessions.NewStore(table, sessions.Limits{
 		Total: deps.Config.Sessions, PerCaller: deps.Config.SessionsPerCaller, Idle: deps.Config.SessionIdle,
+		Wait: deps.Config.ReadyWait,
 	})
 	questions := callbacks.NewQuestions(callbacks.Deps{Log: deps.Log, Runs: deps.Runs, Agents: deps.Scheduler, Sessions: store})
 	store.OnEnd = questions.Ended

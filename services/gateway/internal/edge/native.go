@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
@@ -14,14 +13,18 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/workflowtools"
 )
 
-// native answers a call of a workflow tool; ok is false for everything else.
+// native answers a call of a workflow tool; ok is false for everything else. A call
+// that agents could read in other ways than we do goes nowhere.
 func (v visit) native(ctx context.Context, s *sessions.Session, m jsonrpc.Message) (reply []byte, ok bool) {
 	if m.Method != "tools/call" || v.route.Endpoint == nil {
 		return nil, false
 	}
 	call, err := jsonrpc.ParseCall(m.Params)
-	if err != nil || v.route.Endpoint.Native[call.Name] == routes.Passed {
-		return nil, false // the agent says what is wrong with it
+	if err != nil {
+		return jsonrpc.NewError(m.ID, jsonrpc.CodeInvalidParams, fault.Message(err)), true
+	}
+	if v.route.Endpoint.Native[call.Name] == routes.Passed {
+		return nil, false
 	}
 	result, err := v.tools.Call(ctx, v.route, call, workflowtools.Origin{SessionID: s.ID})
 	if err != nil {
@@ -33,22 +36,16 @@ func (v visit) native(ctx context.Context, s *sessions.Session, m jsonrpc.Messag
 // callTool is a tool call by plain HTTP: {"name", "arguments"} gives a CallToolResult.
 // It has a session of its own, which ends with the answer.
 func (v visit) callTool(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, v.deps.Config.MaxBody))
-	if err != nil {
-		rest.WriteFault(w, fault.TooLarge.Wrap(err, "a call may have at most %d bytes", v.deps.Config.MaxBody))
-		return
-	}
-	call, err := jsonrpc.ParseCall(body)
-	if err != nil || call.Name == "" {
-		rest.WriteFault(w, fault.Invalid.Errorf(`write {"name": "<tool>", "arguments": {…}}`))
-		return
-	}
-	route, err := v.await(r.Context())
+	body, err := v.readBody(w, r)
 	if err != nil {
 		rest.WriteFault(w, err)
 		return
 	}
-	v.route = route
+	call, err := jsonrpc.ParseCall(body)
+	if err != nil || call.Name == "" {
+		rest.WriteFault(w, fault.Invalid.Wrap(err, `write {"name": "<tool>", "arguments": {…}}`))
+		return
+	}
 	result, err := v.callOnce(r.Context(), call, body)
 	if err != nil {
 		rest.WriteFault(w, err)
@@ -58,7 +55,7 @@ func (v visit) callTool(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v visit) callOnce(ctx context.Context, call jsonrpc.Call, params []byte) (json.RawMessage, error) {
-	if v.route.Endpoint.Native[call.Name] != routes.Passed {
+	if e := v.route.Endpoint; e != nil && e.Native[call.Name] != routes.Passed {
 		return v.tools.Call(ctx, v.route, call, workflowtools.Origin{})
 	}
 	s, err := v.sessions.Open(v.route.Address.GetTargetId(), v.caller)
@@ -70,9 +67,7 @@ func (v visit) callOnce(ctx context.Context, call jsonrpc.Call, params []byte) (
 	if _, err := v.initialize(ctx, s, jsonrpc.NewRequest(json.RawMessage("0"), "initialize", hello.Params), hello); err != nil {
 		return nil, err
 	}
-	if err := v.accept(ctx, s, jsonrpc.NewRequest(nil, "notifications/initialized", nil), jsonrpc.Message{Method: "notifications/initialized"}); err != nil {
-		return nil, err
-	}
+	s.Upstream.Notify(ctx, jsonrpc.NewRequest(nil, "notifications/initialized", nil))
 	res, err := s.Upstream.Send(ctx, jsonrpc.NewRequest(json.RawMessage("1"), "tools/call", params))
 	if err != nil {
 		return nil, err

@@ -39,16 +39,25 @@ func (v visit) ssePost(w http.ResponseWriter, r *http.Request) {
 		rest.WriteError(w, http.StatusNotFound, "could not find session")
 		return
 	}
-	body, m, err := v.readMessage(w, r)
-	if err != nil {
-		refuse(w, m, err)
+	body, m, ok := v.readMessage(w, r)
+	if !ok {
+		return
+	}
+	done, ok := s.Work()
+	if !ok {
+		refuse(w, m, errTooMany)
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = w.Write([]byte("Accepted"))
 	// The call lives as long as the session: this request is over at once.
-	go v.sseHandle(context.WithoutCancel(r.Context()), s, body, m)
+	go func() {
+		defer done()
+		v.sseHandle(context.WithoutCancel(r.Context()), s, body, m)
+	}()
 }
+
+var errTooMany = fault.Exhausted.Errorf("this session has too many calls open; wait for some to end")
 
 // sseHandle works a message off and puts what is to be said on the session's stream.
 func (v visit) sseHandle(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) {
@@ -69,7 +78,9 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 			return err
 		}
 		s.Push(reply)
-		go v.listenUpstream(s.Context(), s)
+		if s.Hear() {
+			go v.listenUpstream(s.Context(), s)
+		}
 		return nil
 	case !m.IsRequest():
 		return v.accept(ctx, s, body, m)
@@ -78,17 +89,21 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 		s.Push(reply)
 		return nil
 	}
-	res, err := v.send(ctx, s, body)
+	res, reply, err := v.ask(ctx, s, body, m)
 	if err != nil {
 		return err
 	}
+	if res == nil {
+		s.Push(reply)
+		return nil
+	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
-	return relay(s, res, m)
+	return relay(s, res)
 }
 
 // relay puts an agent's answer on the stream, message by message. A stream that ends
 // without the response would leave the client waiting for ever.
-func relay(s *sessions.Session, res *http.Response, m jsonrpc.Message) error {
+func relay(s *sessions.Session, res *http.Response) error {
 	if !sessions.IsEventStream(res) {
 		reply, err := sessions.ReadReply(res)
 		if err != nil {
@@ -98,15 +113,15 @@ func relay(s *sessions.Session, res *http.Response, m jsonrpc.Message) error {
 		return nil
 	}
 	answered := false
-	err := sessions.ReadEvents(res.Body, func(data []byte) error {
-		if e, err := jsonrpc.Parse(data); err == nil && e.IsResponse() && string(e.ID) == string(m.ID) {
-			answered = true
+	err := sessions.ReadEvents(res.Body, func(e sessions.Event) error {
+		if len(e.Data) > 0 {
+			answered = answered || isResponse(e.Data)
+			s.Push(e.Data)
 		}
-		s.Push(data)
 		return nil
 	})
 	if !answered {
-		return fault.Unavailable.Wrap(err, "the agent went away during the call; it may have been started")
+		return fault.Unavailable.Wrap(err, brokenOff)
 	}
 	return nil
 }

@@ -2,17 +2,23 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
 // writeLimit is how long a client may take to take an event; then it is cut.
 const writeLimit = 20 * time.Second
 
-// relisten is how long to wait before a broken stream to the agent is opened again.
-const relisten = time.Second
+// relisten is how long to wait before a broken stream to the agent is opened again: it
+// doubles with each failure, and an agent without such a stream is asked seldom.
+const (
+	relisten    = time.Second
+	relistenMax = 30 * time.Second
+)
 
 // stream writes server-sent events to a client.
 type stream struct {
@@ -31,12 +37,7 @@ func openStream(w http.ResponseWriter, keepAlive time.Duration) (*stream, bool) 
 
 // event writes one event; ok is false when the client is gone.
 func (st *stream) event(name string, data []byte) (ok bool) {
-	b := make([]byte, 0, len(name)+len(data)+20)
-	b = append(b, "event: "...)
-	b = append(b, name...)
-	b = append(b, "\ndata: "...)
-	b = append(b, data...)
-	return st.write(append(b, "\n\n"...))
+	return st.write(sessions.AppendEvent(make([]byte, 0, len(name)+len(data)+20), name, data))
 }
 
 func (st *stream) comment() bool { return st.write([]byte(": keep-alive\n\n")) }
@@ -54,7 +55,7 @@ func (st *stream) run(ctx context.Context, s *sessions.Session) {
 	ticker := time.NewTicker(st.keepAlive)
 	defer ticker.Stop()
 	for {
-		alive := true
+		var alive bool
 		select {
 		case <-ctx.Done():
 			return
@@ -71,19 +72,33 @@ func (st *stream) run(ctx context.Context, s *sessions.Session) {
 	}
 }
 
-// listenUpstream gives the client what its agent says unasked, across the agent's restarts.
+// listenUpstream gives the client what its agent says unasked, across the agent's
+// restarts. When the app is gone, so is the session.
 func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
-	for ctx.Err() == nil && s.Context().Err() == nil {
-		if res, err := s.Upstream.Listen(ctx); err == nil {
-			_ = sessions.ReadEvents(res.Body, func(data []byte) error {
-				s.Push(data)
+	for pause := relisten; ctx.Err() == nil && s.Context().Err() == nil; {
+		res, err := s.Upstream.Listen(ctx)
+		switch {
+		case err == nil:
+			pause = relisten
+			_ = sessions.ReadEvents(res.Body, func(e sessions.Event) error { // it will be opened again
+				if len(e.Data) > 0 {
+					s.Push(e.Data)
+				}
 				return nil
 			})
 			_ = res.Body.Close()
+		case fault.NotFound.Is(err):
+			v.sessions.End(s)
+			return
+		case errors.Is(err, sessions.ErrSilent):
+			pause = relistenMax
+		default:
+			pause = min(2*pause, relistenMax)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(relisten):
+		case <-s.Done():
+		case <-time.After(pause):
 		}
 	}
 }

@@ -12,16 +12,15 @@ import (
 
 // streamablePost takes a message by streamable HTTP (MCP 2025-11-25, "Transports").
 func (v visit) streamablePost(w http.ResponseWriter, r *http.Request) {
-	body, m, err := v.readMessage(w, r)
-	if err != nil {
-		refuse(w, m, err)
+	body, m, ok := v.readMessage(w, r)
+	if !ok {
 		return
 	}
 	if m.Method == "initialize" && m.IsRequest() {
 		v.begin(w, r, body, m)
 		return
 	}
-	s, ok := v.session(w, r)
+	s, ok := v.session(w, r, m)
 	if !ok {
 		return
 	}
@@ -53,89 +52,59 @@ func (v visit) begin(w http.ResponseWriter, r *http.Request, body []byte, m json
 	writeJSON(w, reply)
 }
 
-// initialize gives the agent's own answer: what it is and can do is its to say.
-func (v visit) initialize(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) (json.RawMessage, error) {
-	if _, err := v.await(ctx); err != nil {
-		return nil, err
-	}
-	res, err := s.Upstream.Begin(ctx, body)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
-	reply, err := sessions.ReadReply(res)
-	if err != nil {
-		return nil, fault.Unavailable.Wrap(err, "the agent did not answer initialize; see its log")
-	}
-	var chosen struct {
-		Result struct {
-			ProtocolVersion string `json:"protocolVersion"`
-		} `json:"result"`
-	}
-	_ = json.Unmarshal(reply, &chosen) // an error reply has no version
-	s.Upstream.Agreed(chosen.Result.ProtocolVersion)
-	s.Introduce(m.Params)
-	return reply, nil
-}
-
 // session finds the caller's session, or answers that there is none: 404 makes a
 // client begin a new one.
-func (v visit) session(w http.ResponseWriter, r *http.Request) (*sessions.Session, bool) {
+func (v visit) session(w http.ResponseWriter, r *http.Request, m jsonrpc.Message) (*sessions.Session, bool) {
+	if version := r.Header.Get(sessions.HeaderProtocol); version != "" && !sessions.Speaks(version) {
+		respond(w, http.StatusBadRequest, unsupported(m.ID, version))
+		return nil, false
+	}
 	id := r.Header.Get(sessions.HeaderSession)
 	if id == "" {
-		refuse(w, jsonrpc.Message{}, fault.Invalid.Errorf("send initialize first, then its Mcp-Session-Id with every message"))
+		refuse(w, m, fault.Invalid.Errorf("send initialize first, then its Mcp-Session-Id with every message"))
 		return nil, false
 	}
 	s, ok := v.sessions.Find(id, v.route.Address.GetTargetId(), v.caller)
 	if !ok {
-		refuse(w, jsonrpc.Message{}, fault.NotFound.Errorf("there is no such session; send initialize to begin one"))
+		refuse(w, m, fault.NotFound.Errorf("there is no such session; send initialize to begin one"))
 	}
 	return s, ok
 }
 
+// unsupported refuses a version of the protocol and names those that are spoken (MCP
+// 2026-07-28, UnsupportedProtocolVersion).
+func unsupported(id json.RawMessage, version string) []byte {
+	return jsonrpc.NewErrorData(id, jsonrpc.CodeUnsupportedVersion, "this version of the protocol is not spoken here", map[string]any{
+		"supported": sessions.Versions(), "requested": version,
+	})
+}
+
 // answer answers a request: natively, or with what the agent says.
 func (v visit) answer(w http.ResponseWriter, r *http.Request, s *sessions.Session, body []byte, m jsonrpc.Message) {
+	done, ok := s.Work()
+	if !ok {
+		refuse(w, m, errTooMany)
+		return
+	}
+	defer done()
 	if reply, native := v.native(r.Context(), s, m); native {
 		writeJSON(w, reply)
 		return
 	}
-	res, err := v.send(r.Context(), s, body)
-	if err != nil {
+	res, reply, err := v.ask(r.Context(), s, body, m)
+	switch {
+	case err != nil:
 		refuse(w, m, err)
-		return
+	case res == nil:
+		writeJSON(w, reply)
+	default:
+		passOn(w, res, m)
 	}
-	passOn(w, res)
-}
-
-func (v visit) send(ctx context.Context, s *sessions.Session, body []byte) (*http.Response, error) {
-	if _, err := v.await(ctx); err != nil {
-		return nil, err
-	}
-	return s.Upstream.Send(ctx, body)
-}
-
-// accept takes a notification or a response.
-func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) error {
-	if m.IsResponse() {
-		if question, ours := s.TakeAnswer(m.ID); ours {
-			return v.questions.Answer(ctx, question, m)
-		}
-	}
-	res, err := v.send(ctx, s, body)
-	if err != nil {
-		return err
-	}
-	_ = res.Body.Close()
-	if m.Method == "notifications/initialized" {
-		s.MarkReady()
-		v.questions.OfferOpen(ctx, s)
-	}
-	return nil
 }
 
 // streamableGet opens the stream of what the server says unasked.
 func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
-	s, ok := v.session(w, r)
+	s, ok := v.session(w, r, jsonrpc.Message{})
 	if !ok {
 		return
 	}
@@ -143,16 +112,20 @@ func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	if !s.Streaming() {
+		s.Remind()
+	}
 	defer s.Attach()()
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	go v.listenUpstream(ctx, s)
+	go v.questions.OfferOpen(ctx, s)
 	stream.run(ctx, s)
 }
 
 // streamableDelete ends a session.
 func (v visit) streamableDelete(w http.ResponseWriter, r *http.Request) {
-	if s, ok := v.session(w, r); ok {
+	if s, ok := v.session(w, r, jsonrpc.Message{}); ok {
 		v.sessions.End(s)
 		w.WriteHeader(http.StatusOK)
 	}

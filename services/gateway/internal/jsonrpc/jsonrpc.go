@@ -19,6 +19,8 @@ const (
 	CodeInvalidParams  = -32602
 	CodeInternal       = -32603
 	CodeUnavailable    = -32000
+	// CodeUnsupportedVersion is MCP's own (2026-07-28).
+	CodeUnsupportedVersion = -32022
 )
 
 // Message is an envelope. A request has ID and Method, a notification only Method,
@@ -101,14 +103,23 @@ func NewResult(id, result json.RawMessage) []byte {
 
 // NewError is the refusal of a request; a missing id becomes null.
 func NewError(id json.RawMessage, code int, message string) []byte {
+	return NewErrorData(id, code, message, nil)
+}
+
+// NewErrorData is a refusal with data for programs.
+func NewErrorData(id json.RawMessage, code int, message string, data any) []byte {
 	if len(id) == 0 {
 		id = json.RawMessage("null")
+	}
+	about := map[string]any{"code": code, "message": message}
+	if data != nil {
+		about["data"] = data
 	}
 	return Encode(struct {
 		Version string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id"`
 		Error   any             `json:"error"`
-	}{"2.0", id, map[string]any{"code": code, "message": message}})
+	}{"2.0", id, about})
 }
 
 // NewRequest is a request or, without an id, a notification.

@@ -39,6 +39,9 @@ type Endpoint struct {
 	Wrapped map[string]Shape
 }
 
+// Up says whether there is a live version and its server can be called.
+func (e *Endpoint) Up() bool { return e != nil && e.GetReady() }
+
 // Table finds routes. Reading takes no lock.
 type Table struct {
 	log  *slog.Logger

@@ -12,11 +12,16 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
-// outbox is how many messages wait for a slow or absent client before it is cut.
-const outbox = 256
+const (
+	// outbox is how many messages wait for a slow or absent client before it is cut.
+	outbox = 256
+	// gossip is how much of it may be filled with what can be lost.
+	gossip = outbox / 2
+	// maxWork is how many of one client's calls are worked on at once.
+	maxWork = 256
+)
 
 // Session is one client's conversation with one app.
 type Session struct {
@@ -32,23 +37,18 @@ type Session struct {
 	ctx  context.Context //nolint:containedctx // ends with the session, which outlives every request
 	end  context.CancelFunc
 	out  chan []byte
+	gone chan struct{} // closed when nothing is left to do for an ended session
 	wake sync.Mutex
 
 	mu      sync.Mutex
 	caps    capabilities
 	ready   bool
+	heard   bool // its agent's own stream is listened to
 	seen    time.Time
 	streams int
+	work    int
 	asked   map[string]Question // our request id to question
 	offered map[string]bool     // question ids
-}
-
-// Question is a request of ours that the client has not answered yet.
-type Question struct {
-	// ID of the durable question.
-	ID string
-	// Method is what was asked.
-	Method string
 }
 
 // capabilities are what the client said it can be asked.
@@ -56,6 +56,10 @@ type capabilities struct {
 	Sampling    json.RawMessage `json:"sampling"`
 	Elicitation json.RawMessage `json:"elicitation"`
 	Roots       json.RawMessage `json:"roots"`
+}
+
+func offered(capability json.RawMessage) bool {
+	return len(capability) > 0 && string(capability) != "null"
 }
 
 // Introduce notes what the client's initialize says.
@@ -76,6 +80,13 @@ func (s *Session) MarkReady() {
 	s.ready = true
 }
 
+// Ready says whether the client has said that it is initialized.
+func (s *Session) Ready() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready
+}
+
 // CanAnswer says whether the client can be asked with this method.
 func (s *Session) CanAnswer(method string) bool {
 	s.mu.Lock()
@@ -85,11 +96,11 @@ func (s *Session) CanAnswer(method string) bool {
 	}
 	switch method {
 	case "elicitation/create":
-		return s.caps.Elicitation != nil
+		return offered(s.caps.Elicitation)
 	case "sampling/createMessage":
-		return s.caps.Sampling != nil
+		return offered(s.caps.Sampling)
 	case "roots/list":
-		return s.caps.Roots != nil
+		return offered(s.caps.Roots)
 	case "ping":
 		return true
 	}
@@ -101,10 +112,8 @@ func (s *Session) CanAnswer(method string) bool {
 func (s *Session) Push(message []byte) bool {
 	s.wake.Lock()
 	defer s.wake.Unlock()
-	select {
-	case <-s.ctx.Done():
+	if s.ctx.Err() != nil {
 		return false
-	default:
 	}
 	select {
 	case s.out <- message:
@@ -115,51 +124,16 @@ func (s *Session) Push(message []byte) bool {
 	}
 }
 
-// Offer asks the client a durable question, once.
-func (s *Session) Offer(questionID, method string, params json.RawMessage) bool {
-	s.mu.Lock()
-	if s.offered[questionID] {
-		s.mu.Unlock()
-		return true
+// Tell gives the client a message that may be lost, such as a log line. One too many
+// is dropped, and the session goes on.
+func (s *Session) Tell(message []byte) bool {
+	s.wake.Lock()
+	defer s.wake.Unlock()
+	if s.ctx.Err() != nil || len(s.out) >= gossip {
+		return false
 	}
-	requestID := questionPrefix + questionID
-	s.offered[questionID] = true
-	s.asked[requestID] = Question{ID: questionID, Method: method}
-	s.mu.Unlock()
-	encoded, _ := json.Marshal(requestID) // a string always encodes
-	return s.Push(jsonrpc.NewRequest(encoded, method, params))
-}
-
-// questionPrefix tells our request ids from the agent's.
-const questionPrefix = "agentcloud-"
-
-// TakeAnswer finds the question that a response of the client belongs to; ok is
-// false when it answers the agent.
-func (s *Session) TakeAnswer(id json.RawMessage) (Question, bool) {
-	var text string
-	if json.Unmarshal(id, &text) != nil {
-		return Question{}, false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	q, ok := s.asked[text]
-	delete(s.asked, text)
-	return q, ok
-}
-
-// Withdraw forgets a question that somebody else has answered and tells the client
-// so (MCP "Cancellation").
-func (s *Session) Withdraw(questionID string) {
-	requestID := questionPrefix + questionID
-	s.mu.Lock()
-	_, open := s.asked[requestID]
-	delete(s.asked, requestID)
-	s.mu.Unlock()
-	if open {
-		s.Push(jsonrpc.NewRequest(nil, "notifications/cancelled", jsonrpc.Encode(map[string]string{
-			"requestId": requestID, "reason": "answered elsewhere",
-		})))
-	}
+	s.out <- message // there is room, since nobody else sends now
+	return true
 }
 
 // Attach counts an open stream of the client's and returns how to detach it.
@@ -173,6 +147,32 @@ func (s *Session) Attach() (detach func()) {
 		s.streams--
 		s.seen = time.Now()
 	}
+}
+
+// Work counts a call of the client's that is being worked on, so that the session is
+// not idle; ok is false when there are too many.
+func (s *Session) Work() (done func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.work >= maxWork {
+		return nil, false
+	}
+	s.work++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.work--
+		s.seen = time.Now()
+	}, true
+}
+
+// Hear says whether this caller is the one to listen to the agent's own stream.
+func (s *Session) Hear() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := !s.heard
+	s.heard = true
+	return first
 }
 
 // Streaming says whether the client has a stream open.
@@ -201,5 +201,5 @@ func (s *Session) touch(now time.Time) {
 func (s *Session) idle(before time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.streams == 0 && s.seen.Before(before)
+	return s.streams == 0 && s.work == 0 && s.seen.Before(before)
 }

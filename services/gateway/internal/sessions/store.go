@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
@@ -17,6 +18,12 @@ const (
 	// idBytes make an id of 128 random bits, as the framework's own servers do.
 	idBytes   = 16
 	reapEvery = 30 * time.Second
+	// farewell bounds telling an agent that a session is over, and farewells how many
+	// are told at once.
+	farewell  = 5 * time.Second
+	farewells = 64
+	// openShare is the part of all sessions that the nameless callers of one app may have.
+	openShare = 2
 )
 
 // Limits bound sessions.
@@ -27,6 +34,8 @@ type Limits struct {
 	PerCaller int
 	// Idle is how long a session without an open stream is kept.
 	Idle time.Duration
+	// Wait is how long a call waits for an agent that is starting.
+	Wait time.Duration
 }
 
 // Store holds the sessions of this process.
@@ -36,6 +45,9 @@ type Store struct {
 	limits Limits
 	// OnEnd is called after a session has ended, when it is set before the first one.
 	OnEnd func(*Session)
+	// leaving holds a place for each agent that is being told goodbye.
+	leaving chan struct{}
+	closing atomic.Bool
 
 	mu       sync.Mutex
 	byID     map[string]*Session
@@ -48,7 +60,7 @@ type callerKey struct{ target, user string }
 func NewStore(table *routes.Table, limits Limits) *Store {
 	return &Store{
 		client: NewClient(), table: table, limits: limits,
-		byID: map[string]*Session{}, byCaller: map[callerKey][]*Session{},
+		leaving: make(chan struct{}, farewells), byID: map[string]*Session{}, byCaller: map[callerKey][]*Session{},
 	}
 }
 
@@ -57,24 +69,44 @@ func (st *Store) Open(target string, caller principal.Principal) (*Session, erro
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	key := callerKey{target, caller.UserID}
-	if len(st.byID) >= st.limits.Total || caller.UserID != "" && len(st.byCaller[key]) >= st.limits.PerCaller {
+	if len(st.byID) >= st.limits.Total || len(st.byCaller[key]) >= st.share(caller) {
 		return nil, fault.Exhausted.Errorf("too many open sessions: close some, or wait until idle ones expire")
 	}
 	ctx, end := context.WithCancel(context.Background())
 	s := &Session{
-		ID: newID(), TargetID: target, Caller: caller, ctx: ctx, end: end, out: make(chan []byte, outbox),
-		Upstream: &Upstream{client: st.client, table: st.table, target: target},
+		ID: newID(), TargetID: target, Caller: caller, ctx: ctx, end: end, out: make(chan []byte, outbox), gone: make(chan struct{}),
+		Upstream: &Upstream{client: st.client, table: st.table, target: target, wait: st.limits.Wait},
 		seen:     time.Now(), asked: map[string]Question{}, offered: map[string]bool{},
 	}
 	st.byID[s.ID] = s
 	st.byCaller[key] = append(st.byCaller[key], s)
-	context.AfterFunc(ctx, func() {
-		st.remove(s)
-		if st.OnEnd != nil {
-			st.OnEnd(s)
-		}
-	})
+	context.AfterFunc(ctx, func() { st.ended(s) })
 	return s, nil
+}
+
+// share is how many sessions on one app a caller may have. Those without a name share.
+func (st *Store) share(caller principal.Principal) int {
+	if caller.UserID == "" {
+		return max(st.limits.Total/openShare, 1)
+	}
+	return st.limits.PerCaller
+}
+
+// ended does what is due after a session's end, however it came.
+func (st *Store) ended(s *Session) {
+	defer close(s.gone)
+	st.remove(s)
+	if st.OnEnd != nil && !st.closing.Load() {
+		st.OnEnd(s)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	select {
+	case st.leaving <- struct{}{}:
+		s.Upstream.End(ctx)
+		<-st.leaving
+	case <-ctx.Done():
+	}
 }
 
 // Find returns the session with that id, if it is of this target and caller.
@@ -113,15 +145,8 @@ func (st *Store) Of(target, user string) []*Session {
 	return newest
 }
 
-// End ends a session and tells its agent.
-func (st *Store) End(s *Session) {
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), handshakeLimit)
-		defer cancel()
-		s.Upstream.End(ctx)
-	}()
-	s.end()
-}
+// End ends a session; its agent is told.
+func (st *Store) End(s *Session) { s.end() }
 
 // Withdraw takes a question back from every session here that was asked it.
 func (st *Store) Withdraw(target, questionID string) {
@@ -139,16 +164,35 @@ func (st *Store) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			for _, s := range st.all() {
-				s.end()
-			}
+			st.close()
 			return nil
 		case now := <-ticker.C:
-			for _, s := range st.all() {
-				if s.idle(now.Add(-st.limits.Idle)) {
-					st.End(s)
-				}
-			}
+			st.reap(now)
+		}
+	}
+}
+
+func (st *Store) reap(now time.Time) {
+	for _, s := range st.all() {
+		if s.idle(now.Add(-st.limits.Idle)) {
+			st.End(s)
+		}
+	}
+}
+
+// close ends all sessions and gives their agents, which live on, time to know.
+func (st *Store) close() {
+	st.closing.Store(true)
+	all := st.all()
+	for _, s := range all {
+		s.end()
+	}
+	limit := time.After(farewell)
+	for _, s := range all {
+		select {
+		case <-s.gone:
+		case <-limit:
+			return
 		}
 	}
 }

@@ -3,44 +3,24 @@ package sessions
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )
 
-// Headers of the streamable HTTP transport (MCP 2025-11-25, "Transports").
 const (
-	HeaderSession  = "Mcp-Session-Id"
-	HeaderProtocol = "Mcp-Protocol-Version"
-	acceptBoth     = "application/json, text/event-stream"
-)
-
-const (
-	// replyBytes bounds an answer that is read whole; passed-through answers are not.
-	replyBytes     = 8 << 20
 	handshakeLimit = 20 * time.Second
+	// knockEvery tries an agent again that has just gone, before the scheduler says so.
+	knockEvery = 200 * time.Millisecond
 )
-
-// NewClient returns the HTTP client for calls to agents: many kept connections, no
-// decompression, no redirects, no proxy of the machine's.
-func NewClient() *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			MaxIdleConnsPerHost: 256, MaxIdleConns: 4096, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
 
 // Upstream is a session's other half: the conversation with the agent's server, which
 // is begun again, with the client's own words, when the server has forgotten it.
@@ -48,6 +28,10 @@ type Upstream struct {
 	client *http.Client
 	table  *routes.Table
 	target string
+	// wait is how long a call waits for an agent that is starting.
+	wait time.Duration
+	// begun lets one caller begin the conversation for all who wait.
+	begun singleflight.Group
 
 	mu         sync.Mutex
 	initialize []byte // the client's request
@@ -61,18 +45,31 @@ type call struct{ url, session, protocol string }
 
 // Begin passes the client's initialize on and returns the server's answer as it came.
 func (u *Upstream) Begin(ctx context.Context, body []byte) (*http.Response, error) {
-	route, err := u.table.Await(ctx, u.target)
-	if err != nil {
-		return nil, err
+	until, cancel := context.WithTimeout(ctx, u.wait)
+	defer cancel()
+	for {
+		route, err := u.table.Await(until, u.target)
+		if err != nil {
+			return nil, notStarted(ctx, err)
+		}
+		res, err := u.post(ctx, call{url: route.Endpoint.GetServerUrl()}, body)
+		if err == nil {
+			u.mu.Lock()
+			u.initialize, u.url, u.session = body, route.Endpoint.GetServerUrl(), res.Header.Get(HeaderSession)
+			u.mu.Unlock()
+			return res, nil
+		}
+		if !refused(err) || !u.knock(until) {
+			return nil, notStarted(ctx, err)
+		}
 	}
-	res, err := u.post(ctx, call{url: route.Endpoint.GetServerUrl()}, body)
-	if err != nil {
-		return nil, notStarted(err)
-	}
+}
+
+// Adopt keeps the client's initialize for the time when there is a server to say it to.
+func (u *Upstream) Adopt(body []byte) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.initialize, u.url, u.session = body, route.Endpoint.GetServerUrl(), res.Header.Get(HeaderSession)
-	return res, nil
+	u.initialize, u.url, u.session = body, "", ""
 }
 
 // Agreed notes the protocol version that the server has chosen.
@@ -84,12 +81,14 @@ func (u *Upstream) Agreed(version string) {
 
 // Send passes a message on. When the server does not know the session any more (it
 // was restarted or replaced), the conversation is begun again and the message sent
-// once more: a server that says 404 has not begun it.
+// once more: a server that says 404, or takes no connection, has not begun it.
 func (u *Upstream) Send(ctx context.Context, body []byte) (*http.Response, error) {
-	for attempt := 0; ; attempt++ {
-		c, err := u.current(ctx)
+	until, cancel := context.WithTimeout(ctx, u.wait)
+	defer cancel()
+	for again := false; ; {
+		c, err := u.current(until)
 		if err != nil {
-			return nil, err
+			return nil, notStarted(ctx, err)
 		}
 		res, err := u.post(ctx, c, body)
 		switch {
@@ -97,21 +96,49 @@ func (u *Upstream) Send(ctx context.Context, body []byte) (*http.Response, error
 			return res, nil
 		case err == nil:
 			_ = res.Body.Close()
+			if again {
+				return nil, notStarted(ctx, errUnknownSession)
+			}
+			again = true
 		case !refused(err):
-			return nil, maybeStarted(err)
-		}
-		if attempt == 1 {
-			return nil, notStarted(fmt.Errorf("the agent does not take the session: %w", errors.Join(err, errUnknownSession)))
+			return nil, maybeStarted(ctx, err)
+		case !u.knock(until):
+			return nil, notStarted(ctx, err)
 		}
 		u.forget(c.session)
 	}
 }
 
-var errUnknownSession = errors.New("unknown session")
+var errUnknownSession = errors.New("the agent does not know the session that it has just begun")
+
+// Notify passes on what needs no answer, if the server is there that it is meant for.
+// One that has gone has nothing left to be told.
+func (u *Upstream) Notify(ctx context.Context, body []byte) {
+	route := u.table.Target(u.target)
+	c := u.call()
+	if c.url == "" || route == nil || !route.Endpoint.Up() || route.Endpoint.GetServerUrl() != c.url {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	defer cancel()
+	res, err := u.post(ctx, c, body)
+	if err != nil {
+		return
+	}
+	_ = res.Body.Close()
+	if res.StatusCode == http.StatusNotFound {
+		u.forget(c.session)
+	}
+}
+
+// ErrSilent says that the server offers no stream of its own.
+var ErrSilent = errors.New("the agent has no stream of its own")
 
 // Listen opens the server's own stream of notifications and requests.
 func (u *Upstream) Listen(ctx context.Context) (*http.Response, error) {
-	c, err := u.current(ctx)
+	until, cancel := context.WithTimeout(ctx, u.wait)
+	defer cancel()
+	c, err := u.current(until)
 	if err != nil {
 		return nil, err
 	}
@@ -124,21 +151,22 @@ func (u *Upstream) Listen(ctx context.Context) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode != http.StatusOK {
-		_ = res.Body.Close()
-		if res.StatusCode == http.StatusNotFound {
-			u.forget(c.session)
-		}
-		return nil, fmt.Errorf("the agent answered the stream with %s", res.Status)
+	if res.StatusCode == http.StatusOK {
+		return res, nil
 	}
-	return res, nil
+	_ = res.Body.Close()
+	switch res.StatusCode {
+	case http.StatusNotFound:
+		u.forget(c.session)
+	case http.StatusMethodNotAllowed:
+		return nil, ErrSilent
+	}
+	return nil, fmt.Errorf("the agent answered the stream with %s", res.Status)
 }
 
 // End tells the server that the session is over.
 func (u *Upstream) End(ctx context.Context) {
-	u.mu.Lock()
-	c := call{url: u.url, session: u.session, protocol: u.protocol}
-	u.mu.Unlock()
+	c := u.call()
 	if c.session == "" {
 		return
 	}
@@ -151,21 +179,54 @@ func (u *Upstream) End(ctx context.Context) {
 	}
 }
 
-// current is the conversation with the server of the live version, begun anew when
-// there is none yet. One caller begins it; the others wait.
-func (u *Upstream) current(ctx context.Context) (call, error) {
-	route, err := u.table.Await(ctx, u.target)
-	if err != nil {
-		return call{}, err
-	}
+func (u *Upstream) call() call {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if live := route.Endpoint.GetServerUrl(); u.url != live {
-		if err := u.handshake(ctx, live); err != nil {
-			return call{}, notStarted(err)
+	return call{url: u.url, session: u.session, protocol: u.protocol}
+}
+
+// current is the conversation with the server of the live version, begun anew when
+// there is none yet.
+func (u *Upstream) current(ctx context.Context) (call, error) {
+	for {
+		route, err := u.table.Await(ctx, u.target)
+		if err != nil {
+			return call{}, err
+		}
+		live := route.Endpoint.GetServerUrl()
+		if c := u.call(); c.url == live {
+			return c, nil
+		}
+		err = u.begin(ctx, live)
+		if err != nil && (!refused(err) || !u.knock(ctx)) {
+			return call{}, err
 		}
 	}
-	return call{url: u.url, session: u.session, protocol: u.protocol}, nil
+}
+
+// begin begins the conversation, once for all who wait for it; it outlives a caller
+// who goes away meanwhile.
+func (u *Upstream) begin(ctx context.Context, url string) error {
+	done := u.begun.DoChan(url, func() (any, error) {
+		return nil, u.handshake(context.WithoutCancel(ctx), url)
+	})
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case result := <-done:
+		return result.Err
+	}
+}
+
+// knock waits a moment before an agent is tried again; false when there is no time left.
+func (u *Upstream) knock(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-u.table.Changed():
+	case <-time.After(knockEvery):
+	}
+	return true
 }
 
 // forget makes the next call begin the conversation anew, unless one has already.
@@ -179,12 +240,15 @@ func (u *Upstream) forget(session string) {
 
 // handshake replays the client's initialize and says that it is done.
 func (u *Upstream) handshake(ctx context.Context, url string) error {
-	if u.initialize == nil {
+	u.mu.Lock()
+	initialize, protocol := u.initialize, u.protocol
+	u.mu.Unlock()
+	if initialize == nil {
 		return fault.Invalid.Errorf("send initialize first")
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	res, err := u.post(ctx, call{url: url}, u.initialize)
+	res, err := u.post(ctx, call{url: url}, initialize)
 	if err != nil {
 		return err
 	}
@@ -193,11 +257,13 @@ func (u *Upstream) handshake(ctx context.Context, url string) error {
 		return err
 	}
 	session := res.Header.Get(HeaderSession)
-	done, err := u.post(ctx, call{url: url, session: session, protocol: u.protocol}, jsonrpc.NewRequest(nil, "notifications/initialized", nil))
+	done, err := u.post(ctx, call{url: url, session: session, protocol: protocol}, jsonrpc.NewRequest(nil, "notifications/initialized", nil))
 	if err != nil {
 		return err
 	}
 	_ = done.Body.Close()
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	u.url, u.session = url, session
 	return nil
 }
@@ -210,65 +276,4 @@ func (u *Upstream) post(ctx context.Context, c call, body []byte) (*http.Respons
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", acceptBoth)
 	return u.client.Do(req)
-}
-
-// request carries nothing of the caller's request: no key, no cookie, no forwarded
-// address. An agent's SDK would copy some of these into workflow memos.
-func (u *Upstream) request(ctx context.Context, method string, c call, body io.Reader) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url+"/mcp", body)
-	if err != nil {
-		return nil, err
-	}
-	if c.session != "" {
-		req.Header.Set(HeaderSession, c.session)
-	}
-	if c.protocol != "" {
-		req.Header.Set(HeaderProtocol, c.protocol)
-	}
-	return req, nil
-}
-
-// ReadReply reads a whole answer, JSON or an event stream, and returns its response
-// message.
-func ReadReply(res *http.Response) (json.RawMessage, error) {
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the agent answered with %s", res.Status)
-	}
-	if IsEventStream(res) {
-		return readEvents(res.Body)
-	}
-	return io.ReadAll(io.LimitReader(res.Body, replyBytes))
-}
-
-func readEvents(body io.Reader) (json.RawMessage, error) {
-	var last json.RawMessage
-	err := ReadEvents(body, func(data []byte) error {
-		if m, err := jsonrpc.Parse(data); err == nil && m.IsResponse() {
-			last = bytes.Clone(data)
-		}
-		return nil
-	})
-	if last != nil {
-		return last, nil
-	}
-	return nil, errors.Join(errors.New("the agent's stream had no response"), err)
-}
-
-func refused(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
-}
-
-func notStarted(err error) error {
-	if fault.KindOf(err) != fault.Internal {
-		return err
-	}
-	return fault.Unavailable.Wrap(err, "the agent cannot be reached at the moment; the call was not started, so it is safe to repeat")
-}
-
-func maybeStarted(err error) error {
-	if kind := fault.KindOf(err); kind == fault.Canceled || kind == fault.Deadline {
-		return err
-	}
-	return fault.Unavailable.Wrap(err, "the agent went away during the call; it may have been started")
 }

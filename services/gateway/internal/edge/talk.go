@@ -1,0 +1,81 @@
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
+)
+
+// initialize gives the agent's own answer: what it is and can do is its to say. While
+// it is away, what it said at its health check holds.
+func (v visit) initialize(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) (json.RawMessage, error) {
+	if reply, version, ok := v.recordedHello(m); ok && !v.route.Endpoint.Up() {
+		s.Upstream.Adopt(body)
+		s.Upstream.Agreed(version)
+		s.Introduce(m.Params)
+		return reply, nil
+	}
+	res, err := s.Upstream.Begin(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
+	reply, err := sessions.ReadReply(res)
+	if err != nil {
+		return nil, fault.Unavailable.Wrap(err, "the agent did not answer initialize; see its log")
+	}
+	var chosen struct {
+		Result struct {
+			ProtocolVersion string `json:"protocolVersion"`
+		} `json:"result"`
+	}
+	_ = json.Unmarshal(reply, &chosen) // an error reply has no version
+	s.Upstream.Agreed(chosen.Result.ProtocolVersion)
+	s.Introduce(m.Params)
+	return reply, nil
+}
+
+// ask gets a request answered by the agent. Without a response, reply is what was
+// recorded of an agent that is away.
+func (v visit) ask(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) (res *http.Response, reply []byte, err error) {
+	reply, known := v.recorded(m)
+	if known && !v.route.Endpoint.Up() {
+		return nil, reply, nil
+	}
+	res, err = s.Upstream.Send(ctx, body)
+	if known && fault.Unavailable.Is(err) {
+		return nil, reply, nil
+	}
+	return res, nil, err
+}
+
+// accept takes a notification or a response.
+func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) error {
+	if m.IsResponse() {
+		if question, ours, open := s.TakeAnswer(m.ID); ours {
+			return v.give(ctx, s, question, open, m)
+		}
+	}
+	s.Upstream.Notify(ctx, body)
+	if m.Method == "notifications/initialized" {
+		s.MarkReady()
+		v.questions.OfferOpen(ctx, s)
+	}
+	return nil
+}
+
+// give brings an answer to the run that asked, unless somebody was faster.
+func (v visit) give(ctx context.Context, s *sessions.Session, question sessions.Question, open bool, m jsonrpc.Message) error {
+	if !open {
+		return nil
+	}
+	err := v.questions.Answer(ctx, question, m)
+	if err != nil {
+		s.Reopen(question)
+	}
+	return err
+}

@@ -1,0 +1,16 @@
+package sessions
+
+import "time"
+
+// Outbox and MaxWork are the bounds that the tests go to.
+const (
+	Outbox  = outbox
+	Gossip  = gossip
+	MaxWork = maxWork
+)
+
+// Reap ends what is idle at a time.
+func (st *Store) Reap(now time.Time) { st.reap(now) }
+
+// CloseIdle closes kept connections to agents.
+func (st *Store) CloseIdle() { st.client.CloseIdleConnections() }
