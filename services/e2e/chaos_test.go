@@ -53,7 +53,7 @@ func TestChaos(t *testing.T) {
 	if os.Getenv("AGENTCLOUD_CHAOS") == "" {
 		t.Skip("`make chaos` runs this")
 	}
-	v := newVictim(t, findTools(t))
+	v := newVictim(t, findTools(t), "--processes")
 	for i, b := range blows() {
 		if !t.Run(fmt.Sprintf("%02d %s", i, b), func(t *testing.T) {
 			v.t = t

@@ -21,7 +21,7 @@ const (
 	deployTries  = 4
 )
 
-// victim is a cloud of six processes with one app, and what it has acknowledged.
+// victim is a cloud with one app, and what it has acknowledged.
 type victim struct {
 	t       *testing.T
 	cloud   *cloud
@@ -33,9 +33,9 @@ type victim struct {
 	said []string
 }
 
-func newVictim(t *testing.T, tools tools) *victim {
+func newVictim(t *testing.T, tools tools, flags ...string) *victim {
 	t.Helper()
-	v := &victim{t: t, cloud: startCloud(t, tools, "--processes"), project: filepath.Join(shortDir(t), "chaos"), runs: map[string]string{}}
+	v := &victim{t: t, cloud: startCloud(t, tools, flags...), project: filepath.Join(shortDir(t), "chaos"), runs: map[string]string{}}
 	if err := os.CopyFS(v.project, os.DirFS("testdata/chaos")); err != nil {
 		t.Fatal(err)
 	}
@@ -122,12 +122,16 @@ func (v *victim) edit() {
 
 // run starts two runs, is hit, and resumes one.
 func (v *victim) run(b blow) {
-	name := strings.NewReplacer("/", "-", " ", "-").Replace(b.String())
+	v.through(strings.NewReplacer("/", "-", " ", "-").Replace(b.String()), func() { v.hit(b) })
+}
+
+// through starts two runs, lets something happen, resumes one, and awaits both.
+func (v *victim) through(name string, happen func()) {
 	steps := v.startRun("workflows-Steps-run", map[string]any{"run_parameters": map[string]any{"name": name}})
 	v.runs[steps] = name + ": [1, 4, 9] go"
 	sum := v.startRun("slow_sum", map[string]any{"upto": 10})
 	v.runs[sum] = "55"
-	v.hit(b)
+	happen()
 	eventually(v.t, recoverLimit, func() error {
 		out, err := v.call("workflows-resume", map[string]any{"run_id": steps, "payload": map[string]string{"word": "go"}})
 		if err == nil && strings.TrimSpace(out) != "true" {

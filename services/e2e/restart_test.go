@@ -1,0 +1,39 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+)
+
+// backLimit is how long an app may be away after the whole cloud has come back.
+const backLimit = 20 * time.Second
+
+// TestRestart stops a cloud, as a person does and as a power cut does: on the same
+// data it goes on where it was, soon.
+func TestRestart(t *testing.T) {
+	v := newVictim(t, findTools(t))
+	for name, end := range map[string]func(){
+		"stopped": func() { v.cloud.stop(v.t) },
+		"killed": func() {
+			v.cloud.kill()
+			<-v.cloud.done
+			eventually(v.t, 10*time.Second, v.cloud.orphans)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v.t = t
+			v.through(name, func() {
+				end()
+				began := time.Now()
+				v.cloud.start(t)
+				up := time.Since(began)
+				eventually(t, backLimit, func() error { return v.says("version", "1") })
+				t.Logf("up after %s, the app answers after %s", up.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+			})
+			v.whole()
+		})
+	}
+	v.t = t
+	v.cloud.stop(t)
+	v.cloud.searchSecrets(t)
+}
