@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -9,9 +11,10 @@ import (
 const backLimit = 20 * time.Second
 
 // TestRestart stops a cloud, as a person does and as a power cut does: on the same
-// data it goes on where it was, soon.
+// data it goes on where it was, soon. What no version needs is deleted on the way.
 func TestRestart(t *testing.T) {
-	v := newVictim(t, findTools(t))
+	v := newVictim(t, findTools(t), "--set", "scheduler.deploy.garbage=1s", "--set", "scheduler.deploy.keep_versions=1",
+		"--set", "builder.engine.deadline=30s", "--set", "builder.grace=30s")
 	for name, end := range map[string]func(){
 		"stopped": func() { v.cloud.stop(v.t) },
 		"killed": func() {
@@ -34,6 +37,18 @@ func TestRestart(t *testing.T) {
 		})
 	}
 	v.t = t
+	v.deploy(nil)
+	eventually(t, time.Minute, v.onlyOneBundle)
+	v.whole()
 	v.cloud.stop(t)
 	v.cloud.searchSecrets(t)
+}
+
+// onlyOneBundle fails while more is kept than the version that serves needs.
+func (v *victim) onlyOneBundle() error {
+	kept, err := filepath.Glob(filepath.Join(v.cloud.data, "builder", "bundles", "*", "*"))
+	if err == nil && len(kept) != 1 {
+		return fmt.Errorf("%d bundles are kept", len(kept))
+	}
+	return err
 }

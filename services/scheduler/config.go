@@ -37,9 +37,11 @@ type EdgeConfig struct {
 
 // DeployConfig bounds the steps of a deploy.
 type DeployConfig struct {
-	Build  time.Duration `koanf:"build" help:"how long one build may take"`
-	Outage time.Duration `koanf:"outage" help:"how long a neighbour's absence is waited out"`
-	Health time.Duration `koanf:"health" help:"how long a version may take until it answers"`
+	Build        time.Duration `koanf:"build" help:"how long one build may take"`
+	Outage       time.Duration `koanf:"outage" help:"how long a neighbour's absence is waited out"`
+	Health       time.Duration `koanf:"health" help:"how long a version may take until it answers"`
+	Garbage      time.Duration `koanf:"garbage" help:"how often what no version needs is deleted"`
+	KeepVersions int           `koanf:"keep_versions" help:"how many of an app's newest versions stay, besides those that run, so that a return to one needs no upload"`
 }
 
 // AgentsConfig is what every agent gets.
@@ -66,7 +68,7 @@ func Defaults() Config {
 		Temporal:    TemporalConfig{Address: "127.0.0.1:7233", Retention: 7 * 24 * time.Hour},
 		Edge:        EdgeConfig{Listen: "127.0.0.1:0"},
 		CallbackURL: "http://127.0.0.1:8080/agents",
-		Deploy:      DeployConfig{Build: 15 * time.Minute, Outage: 10 * time.Minute, Health: 2 * time.Minute},
+		Deploy:      DeployConfig{Build: 15 * time.Minute, Outage: 10 * time.Minute, Health: 2 * time.Minute, Garbage: time.Hour, KeepVersions: 10},
 		Agents:      AgentsConfig{MemoryMB: 2048, Processes: 512, Drain: 20 * time.Second, LogLevel: "info"},
 		Tools:       ToolsConfig{Timeout: 10 * time.Minute, Heartbeat: 30 * time.Second, Errors: 3, Tries: 30},
 	}
@@ -85,11 +87,14 @@ func (c Config) Validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"temporal.retention": c.Temporal.Retention, "deploy.build": c.Deploy.Build, "deploy.outage": c.Deploy.Outage,
-		"deploy.health": c.Deploy.Health, "agents.drain": c.Agents.Drain, "tools.timeout": c.Tools.Timeout, "tools.heartbeat": c.Tools.Heartbeat,
+		"deploy.health": c.Deploy.Health, "deploy.garbage": c.Deploy.Garbage, "agents.drain": c.Agents.Drain, "tools.timeout": c.Tools.Timeout, "tools.heartbeat": c.Tools.Heartbeat,
 	} {
 		if d < time.Second {
 			errs = append(errs, fmt.Errorf("%s is %s; at least a second is needed", name, d))
 		}
+	}
+	if c.Deploy.KeepVersions < 1 {
+		errs = append(errs, fmt.Errorf("deploy.keep_versions is %d; at least one must stay", c.Deploy.KeepVersions))
 	}
 	if c.Tools.Errors < 1 || c.Tools.Tries < c.Tools.Errors {
 		errs = append(errs, fmt.Errorf("tools.errors is %d and tools.tries %d; use at least 1, and no fewer tries than errors", c.Tools.Errors, c.Tools.Tries))

@@ -145,6 +145,7 @@ func (r *room) answerDeployments(cfg Config, record *runs.Recorder) error {
 		Namespaces: r.namespaces, Record: record, Failpoints: failpoint.New(r.env.DataDir),
 		Options:  options(cfg, r.edgeOn.Addr().String()),
 		Patience: flow.Patience{Build: cfg.Deploy.Build, Outage: cfg.Deploy.Outage, Health: cfg.Deploy.Health},
+		Garbage:  deployments.Garbage{Every: cfg.Deploy.Garbage, Keep: cfg.Deploy.KeepVersions},
 		Draining: r.draining, Log: r.env.Log, Now: r.env.Now, NewID: id.Instance.New,
 	})
 	return nil

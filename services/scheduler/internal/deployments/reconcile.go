@@ -37,6 +37,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error { return s.listen(ctx) })
 	group.Go(func() error { s.relaunch(ctx, versions); return nil })
 	group.Go(func() error { s.resume(ctx); return nil })
+	group.Go(func() error { s.collectGarbage(ctx); return nil })
 	return group.Wait()
 }
 

@@ -36,6 +36,7 @@ type Deps struct {
 	Failpoints *failpoint.Points
 	Options    Options
 	Patience   flow.Patience
+	Garbage    Garbage
 	// Draining is closed when calls that wait should end, for the process does.
 	Draining <-chan struct{}
 	Log      *slog.Logger

@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +87,54 @@ func TestLifeOfVersions(t *testing.T) {
 			t.Errorf("states (-want +got):\n%s", diff)
 		}
 	})
+}
+
+func TestNeeded(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		for i, state := range []string{"gone", "gone", "failed", "gone", "draining", "live", "pending"} {
+			number := int64(i + 1)
+			v := version(fmt.Sprintf("ver_%d", number), number)
+			v.BundleID = fmt.Sprintf("bdl_%d", number)
+			begin(t, s, v)
+			if err := s.SetArtifact(t.Context(), v.ID, &builderv1.Artifact{ArtifactId: fmt.Sprintf("art_%d", number)}); err != nil {
+				t.Fatal(err)
+			}
+			reach(t, s, v.ID, state)
+		}
+		for _, gone := range []string{"ver_1", "ver_2", "ver_4"} {
+			if err := s.Retire(t.Context(), gone, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bundles, artifacts, err := s.Needed(t.Context(), 4)
+		slices.Sort(bundles)
+		slices.Sort(artifacts)
+		// The fourth newest that may be returned to is ver_4; ver_3 never served.
+		want := []string{"bdl_4", "bdl_5", "bdl_6", "bdl_7"}
+		if diff := cmp.Diff(want, bundles); err != nil || diff != "" {
+			t.Errorf("Needed() = %v, %v (-want +got):\n%s", bundles, err, diff)
+		}
+		if diff := cmp.Diff([]string{"art_4", "art_5", "art_6", "art_7"}, artifacts); diff != "" {
+			t.Errorf("artifacts (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// reach takes a pending version through its life up to a state.
+func reach(t *testing.T, s *store.Store, versionID, state string) {
+	t.Helper()
+	switch state {
+	case "failed":
+		err := s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+			_, err := s.Fail(t.Context(), tx, "app_1", versionID, "broken", now)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	case "gone", "draining", "live": // what was live before drains
+		switchTo(t, s, versionID, now)
+	}
 }
 
 func TestAFailedVersionMakesRoom(t *testing.T) {
