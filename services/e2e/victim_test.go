@@ -238,3 +238,16 @@ func (v *victim) program(name string, args ...string) ([]byte, error) {
 	)
 	return cmd.CombinedOutput()
 }
+
+var serverURL = regexp.MustCompile(`Server URL: (http\S+)`)
+
+// endpoint is where the app is called.
+func (v *victim) endpoint() endpoint {
+	v.t.Helper()
+	out, err := v.program("mcp-agent", "cloud", "servers", "describe", "chaos")
+	found := serverURL.FindSubmatch(out)
+	if err != nil || found == nil {
+		v.t.Fatalf("servers describe: %v\n%s", err, out)
+	}
+	return endpoint{name: "the cloud", url: string(found[1]) + "/mcp", key: v.cloud.key}
+}

@@ -43,6 +43,9 @@ def _listener() -> socket.socket:
     except OSError as err:
         raise failure.StartError(f"the listening socket was not handed over: {err}") from err
     listener.setblocking(False)
+    # Connections inherit it. asyncio sets it on what it knows for TCP, which a socket
+    # that somebody else made need not be (MPTCP is not): answers would wait 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 

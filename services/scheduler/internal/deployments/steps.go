@@ -67,9 +67,23 @@ func beat(ctx context.Context) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
+// begin beats for a step of a deploy until the returned function is called, and then
+// tells operators how long the step took.
+func (s *steps) begin(ctx context.Context, in flow.Version, step string) (end func()) {
+	stop, began := beat(ctx), time.Now()
+	return func() {
+		stop()
+		s.took(ctx, in, step, began)
+	}
+}
+
+func (s *steps) took(ctx context.Context, in flow.Version, step string, began time.Time) {
+	s.log.InfoContext(ctx, "a step of a deploy is over", "step", step, "target", in.TargetID, "version", in.VersionID, "took", time.Since(began))
+}
+
 // Build makes the artifact and records it.
 func (s *steps) Build(ctx context.Context, in flow.Version) (*flow.Failure, error) {
-	defer beat(ctx)()
+	defer s.begin(ctx, in, "build")()
 	v, err := s.wanted(ctx, in.VersionID)
 	if err != nil {
 		return s.verdict(ctx, in, "build", err)
@@ -90,7 +104,7 @@ func (s *steps) Build(ctx context.Context, in flow.Version) (*flow.Failure, erro
 
 // CheckHandles asks whether the organisation has every secret the version names.
 func (s *steps) CheckHandles(ctx context.Context, in flow.Version) (*flow.Failure, error) {
-	defer beat(ctx)()
+	defer s.begin(ctx, in, "check secrets")()
 	v, err := s.wanted(ctx, in.VersionID)
 	if err != nil {
 		return s.verdict(ctx, in, "check secrets", err)
@@ -108,7 +122,7 @@ func (s *steps) CheckHandles(ctx context.Context, in flow.Version) (*flow.Failur
 
 // Launch starts the version's processes beside those that serve.
 func (s *steps) Launch(ctx context.Context, in flow.Version) (*flow.Failure, error) {
-	defer beat(ctx)()
+	defer s.begin(ctx, in, "launch")()
 	err := s.ensure(ctx, in.VersionID)
 	if err == nil {
 		s.failpoints.Hit(failpoint.Launched)
@@ -119,14 +133,16 @@ func (s *steps) Launch(ctx context.Context, in flow.Version) (*flow.Failure, err
 // AwaitHealthy waits for the version's processes, shakes hands and records what they
 // offer. It starts them when they are gone, since they end with this process.
 func (s *steps) AwaitHealthy(ctx context.Context, in flow.Version) (flow.Health, error) {
-	defer beat(ctx)()
+	defer s.begin(ctx, in, "health")()
 	wait, cancel := context.WithTimeout(ctx, s.health)
 	defer cancel()
 	if err := s.ensure(wait, in.VersionID); err != nil {
 		failure, err := s.verdict(ctx, in, "launch", err)
 		return flow.Health{Failure: failure}, err
 	}
+	began := time.Now()
 	look, failure := s.await(wait, in)
+	s.took(ctx, in, "start of the agent", began)
 	if failure != nil || ctx.Err() != nil {
 		return flow.Health{Failure: failure}, ctx.Err()
 	}
@@ -198,7 +214,7 @@ func slow(l Look, patience time.Duration) *flow.Failure {
 // MakeCurrent sends new runs of workflow classes to the version's worker. Temporal
 // knows the version once its worker has polled, so the first tries may come too early.
 func (s *steps) MakeCurrent(ctx context.Context, in flow.Version) error {
-	defer beat(ctx)()
+	defer s.begin(ctx, in, "route runs")()
 	c, err := s.clients.Client(ctx, in.OrgID)
 	if err != nil {
 		return errors.New(fault.Message(err))
@@ -211,7 +227,7 @@ func (s *steps) MakeCurrent(ctx context.Context, in flow.Version) error {
 
 // Switch makes the version the live one.
 func (s *steps) Switch(ctx context.Context, in flow.Version) (flow.Switched, error) {
-	defer beat(ctx)()
+	defer s.begin(ctx, in, "switch")()
 	if failure, err := s.stillUp(ctx, in); failure != nil || err != nil {
 		return flow.Switched{Superseded: failure}, err
 	}

@@ -17,8 +17,29 @@ const (
 	maxChain = 50
 )
 
-// GetRun tells how a run is.
+// GetRun tells how a run is. One who does not wait may get what was told a moment ago.
 func (s *Service) GetRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*schedulerv1.GetRunResponse, error) {
+	if req.GetRunId() == "" || req.GetWait().AsDuration() > 0 {
+		return s.getRun(ctx, req)
+	}
+	t, err := s.deps.Store.VisibleTarget(ctx, req.GetTargetId())
+	if err != nil {
+		return nil, err
+	}
+	run, err := s.recent.get(ctx, req.GetRunId(), func(ctx context.Context) (*schedulerv1.Run, error) {
+		res, err := s.getRun(ctx, &schedulerv1.GetRunRequest{TargetId: t.ID, RunId: req.GetRunId()})
+		return res.GetRun(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if run.GetTargetId() != t.ID || req.GetWorkflowId() != "" && run.GetWorkflowId() != req.GetWorkflowId() {
+		return nil, errNoRun
+	}
+	return &schedulerv1.GetRunResponse{Run: run}, nil
+}
+
+func (s *Service) getRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*schedulerv1.GetRunResponse, error) {
 	f, err := s.find(ctx, req.GetTargetId(), req.GetWorkflowId(), req.GetRunId())
 	if err != nil {
 		return nil, err

@@ -23,10 +23,13 @@ const (
 )
 
 // Recorder writes down facts about runs, each once, with its event.
-type Recorder struct{ store *store.Store }
+type Recorder struct {
+	store   *store.Store
+	onClose func(runID string)
+}
 
 // NewRecorder returns a Recorder on s.
-func NewRecorder(s *store.Store) *Recorder { return &Recorder{store: s} }
+func NewRecorder(s *store.Store) *Recorder { return &Recorder{store: s, onClose: func(string) {}} }
 
 // Started records a run that Temporal has accepted. A run that is known already only
 // gets the name of who started it.
@@ -48,16 +51,22 @@ func (r *Recorder) Started(ctx context.Context, run store.Run) error {
 
 // Closed records that a run ended; a run that is not known is nobody's concern.
 func (r *Recorder) Closed(ctx context.Context, run store.Run, outcome string, at time.Time) error {
-	return r.store.Tx(ctx, func(tx *sqldb.Tx) error {
+	news := false
+	err := r.store.Tx(ctx, func(tx *sqldb.Tx) error {
 		closed, err := r.store.CloseRun(ctx, tx, run.RunID, outcome, at)
 		if err != nil || !closed {
 			return err
 		}
+		news = true
 		return bus.Put(ctx, tx, &schedulerv1.RunClosed{
 			RunId: run.RunID, WorkflowId: run.WorkflowID, TargetId: run.TargetID, OrgId: run.OrgID,
 			Outcome: outcome, Time: timestamppb.New(at),
 		})
 	})
+	if news {
+		r.onClose(run.RunID)
+	}
+	return err
 }
 
 // nameOf is the name by which the app registers a workflow type.

@@ -47,11 +47,16 @@ type Deps struct {
 // Service answers for runs; questions of runs are another's business.
 type Service struct {
 	schedulerv1.UnimplementedRunsServiceServer
-	deps Deps
+	deps   Deps
+	recent *recent
 }
 
 // NewService returns a Service on deps, which must be complete.
-func NewService(deps Deps) *Service { return &Service{deps: deps} }
+func NewService(deps Deps) *Service {
+	s := &Service{deps: deps, recent: newRecent(deps.Now)}
+	deps.Record.onClose = s.recent.forget
+	return s
+}
 
 // client returns the Temporal client of a target's organisation.
 func (s *Service) client(ctx context.Context, t store.Target) (client.Client, error) {

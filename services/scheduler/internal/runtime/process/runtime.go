@@ -111,7 +111,11 @@ func (r *Runtime) Apply(_ context.Context, l deployments.Launch) error {
 
 // listen opens the socket that a version's servers share, one after another.
 func listen() (*os.File, string, error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	// Not MPTCP, Go's default: Python would not know it for TCP, nor switch Nagle's
+	// algorithm off, and each answer would wait 40 ms for an acknowledgement.
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	lis, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", fmt.Errorf("listen for an agent: %w", err)
 	}
