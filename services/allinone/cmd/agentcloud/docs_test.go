@@ -88,7 +88,7 @@ func codeOf(text string) []string {
 // checkCommand fails unless our command line has that verb and those flags.
 func checkCommand(t *testing.T, line string) {
 	t.Helper()
-	words := strings.Fields(strings.NewReplacer("[", " ", "]", " ").Replace(line))
+	words := strings.Fields(strings.NewReplacer("[", " ", "]", " ", ")", " ").Replace(line))
 	cmd, _, err := cli.New(io.Discard, newUp()).Find(words)
 	if err != nil || !cmd.HasParent() {
 		t.Errorf("there is no `agentcloud %s`: %v", line, err)
