@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/mcpagentcloud/agentcloud/services/builder/internal/recipe"
 )
 
@@ -17,6 +19,8 @@ const (
 	lookAgain  = 5 * time.Minute
 	probeLimit = 20 * time.Second
 	maxProbes  = 64
+	// probesAtOnce are short, and a cloud that starts waits for them.
+	probesAtOnce = 4
 )
 
 // Interpreters returns the Pythons of the machine that can be used. It looks once,
@@ -46,19 +50,38 @@ func (e *Engine) findInterpreters(ctx context.Context) ([]recipe.Interpreter, er
 			return nil, err
 		}
 	}
+	paths := distinct(candidates)
+	versions := make([]string, len(paths))
+	group := errgroup.Group{}
+	group.SetLimit(probesAtOnce)
+	for i, path := range paths {
+		group.Go(func() error {
+			versions[i] = probe(ctx, path)
+			return nil
+		})
+	}
+	_ = group.Wait() // one that fails is no interpreter
 	var found []recipe.Interpreter
-	seen := map[string]bool{}
-	for _, path := range candidates[:min(len(candidates), maxProbes)] {
-		real, err := filepath.EvalSymlinks(path)
-		if err != nil || seen[real] {
-			continue
-		}
-		seen[real] = true
-		if version := probe(ctx, path); version != "" {
-			found = append(found, recipe.Interpreter{Version: version, Path: path})
+	for i, version := range versions {
+		if version != "" {
+			found = append(found, recipe.Interpreter{Version: version, Path: paths[i]})
 		}
 	}
 	return found, ctx.Err()
+}
+
+// distinct drops what is missing and other names of the same program.
+func distinct(candidates []string) []string {
+	var paths []string
+	seen := map[string]bool{}
+	for _, path := range candidates[:min(len(candidates), maxProbes)] {
+		real, err := filepath.EvalSymlinks(path)
+		if err == nil && !seen[real] {
+			seen[real] = true
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // candidates are what uv finds, and the folders of pyenv, whose shims answer

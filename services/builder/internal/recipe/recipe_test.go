@@ -293,8 +293,10 @@ func FuzzMake(f *testing.F) {
 	f.Add("app = MCPApp(name='''x", "--hash=\n-\n\\", "[tool.uv.sources]\na=[{}]\n")
 	f.Fuzz(func(t *testing.T, source, requirements, pyproject string) {
 		for _, files := range []map[string]string{
-			{"main.py": source, "requirements.txt": requirements}, {"main.py": source, "pyproject.toml": pyproject},
-			{"main.py": source, "pyproject.toml": pyproject, "uv.lock": requirements}, {"main.py": source, "pyproject.toml": pyproject, "poetry.lock": pyproject},
+			{"main.py": source, "requirements.txt": requirements},
+			{"main.py": source, "pyproject.toml": pyproject},
+			{"main.py": source, "pyproject.toml": pyproject, "uv.lock": requirements},
+			{"main.py": source, "pyproject.toml": pyproject, "poetry.lock": pyproject},
 		} {
 			_, err := recipe.Make(project(files), machine)
 			var problem *recipe.Problem
