@@ -1,0 +1,63 @@
+package temporaledge_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/temporaltest"
+)
+
+func twice(_ context.Context, n int) (int, error) { return 2 * n, nil }
+
+// parent has a step, a child, and goes on as a new run once.
+func parent(ctx workflow.Context, n int) (int, error) {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
+	var doubled int
+	if err := workflow.ExecuteActivity(ctx, twice, n).Get(ctx, &doubled); err != nil {
+		return 0, err
+	}
+	if doubled < 10 {
+		return 0, workflow.NewContinueAsNewError(ctx, parent, doubled)
+	}
+	var sum int
+	err := workflow.ExecuteChildWorkflow(ctx, child, doubled).Get(ctx, &sum)
+	return sum, err
+}
+
+func child(_ workflow.Context, n int) (int, error) { return n + 1, nil }
+
+func TestAWorkerLivesBehindTheEdge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent(temporaltest.Org())
+	works := worker.New(a.sdk, a.TargetID, worker.Options{})
+	works.RegisterWorkflow(parent)
+	works.RegisterWorkflow(child)
+	works.RegisterActivity(twice)
+	if err := works.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer works.Stop()
+	run, err := a.sdk.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "flow", TaskQueue: a.TargetID}, parent, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got int
+	if err := run.Get(t.Context(), &got); err != nil || got != 13 {
+		t.Errorf("result = %d, %v; want 13", got, err)
+	}
+	for what, want := range map[string]func(fact) bool{
+		"the run began": func(f fact) bool {
+			return f.Type == "parent" && f.TargetID == a.TargetID && f.OrgID == a.OrgID && f.VersionID == a.VersionID && f.outcome == ""
+		},
+		"the child began": func(f fact) bool { return f.Type == "child" && f.ParentWorkflowID == "flow" && f.outcome == "" },
+		"the run ended":   func(f fact) bool { return f.WorkflowID == "flow" && f.outcome == "completed" },
+	} {
+		eventually(t, what, func() bool { return w.told(want) })
+	}
+}
