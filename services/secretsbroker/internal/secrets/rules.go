@@ -48,6 +48,19 @@ func mayManage(caller principal.Principal, record store.Record) bool {
 	return record.CreatorID == caller.UserID || caller.Admin && record.Type == typeDeployer
 }
 
+// mayUse says whether the caller may give the secret to an agent. The rooms themselves
+// speak for nobody; whoever named the handle to them was asked then.
+func mayUse(caller principal.Principal, record store.Record) bool {
+	return caller.Kind == principal.Service || record.Type != typeUser || record.CreatorID == caller.UserID
+}
+
+// resolver is the room that starts agents.
+const resolver = "scheduler"
+
+func mayResolve(caller principal.Principal, orgID string) bool {
+	return caller.Kind == principal.Service && caller.Name == resolver && orgID != "" && caller.OrgID == orgID
+}
+
 // path is where the vault keeps the value: by organisation, so that a policy or
 // an export can be cut along that line.
 func path(record store.Record) string { return record.OrgID + "/" + record.ID }

@@ -161,15 +161,17 @@ func (s *Service) forget(ctx context.Context, record store.Record) error {
 	})
 }
 
-// CheckHandles says which handles do not exist in the organisation.
+// CheckHandles says which handles the organisation does not have, or the calling user
+// may not use: a user's own secret is nobody else's.
 func (s *Service) CheckHandles(ctx context.Context, req *secretsv1.CheckHandlesRequest) (*secretsv1.CheckHandlesResponse, error) {
 	if len(req.GetHandles()) > maxHandles {
 		return nil, fault.TooLarge.Errorf("at most %d secret handles can be checked at once", maxHandles)
 	}
+	caller := principal.From(ctx)
 	var unknown []string
 	for _, handle := range req.GetHandles() {
-		_, err := s.deps.Store.Find(ctx, req.GetOrgId(), handle)
-		if fault.NotFound.Is(err) {
+		record, err := s.deps.Store.Find(ctx, req.GetOrgId(), handle)
+		if fault.NotFound.Is(err) || err == nil && !mayUse(caller, record) {
 			unknown = append(unknown, handle)
 			continue
 		}
@@ -180,8 +182,11 @@ func (s *Service) CheckHandles(ctx context.Context, req *secretsv1.CheckHandlesR
 	return &secretsv1.CheckHandlesResponse{Unknown: unknown}, nil
 }
 
-// ResolveHandles gives the values that an agent starts with.
+// ResolveHandles gives the values that an agent starts with, to the scheduler alone.
 func (s *Service) ResolveHandles(ctx context.Context, req *secretsv1.ResolveHandlesRequest) (*secretsv1.ResolveHandlesResponse, error) {
+	if !mayResolve(principal.From(ctx), req.GetOrgId()) {
+		return nil, fault.Denied.Errorf("only the scheduler reads values for agents, for one organisation at a time")
+	}
 	if len(req.GetHandles()) > maxHandles {
 		return nil, fault.TooLarge.Errorf("at most %d secret handles can be resolved at once", maxHandles)
 	}

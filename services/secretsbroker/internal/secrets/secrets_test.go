@@ -27,6 +27,7 @@ var (
 	boss  = principal.Principal{Kind: principal.User, UserID: "u_boss", OrgID: "org_a", Admin: true}
 	peer  = principal.Principal{Kind: principal.User, UserID: "u_peer", OrgID: "org_a"}
 	other = principal.Principal{Kind: principal.User, UserID: "u_other", OrgID: "org_b", Admin: true}
+	room  = principal.Principal{Kind: principal.Service, Name: "scheduler", OrgID: "org_a"}
 )
 
 // fixture is a service on a real socket, a real database and a real vault.
@@ -95,6 +96,7 @@ func TestOnBothDatabases(t *testing.T) {
 		"lists are filtered and paged":           listsArePaged,
 		"agents get their organisation's values": agentsGetValues,
 		"bad handles are named":                  badHandlesAreNamed,
+		"only the scheduler reads for agents":    onlyTheSchedulerResolves,
 		"a half-made secret is forgotten":        halfMadeIsForgotten,
 		"a half-done deletion is finished":       deletionIsFinished,
 	}
@@ -186,21 +188,57 @@ func listsArePaged(t *testing.T, f *fixture) {
 
 func agentsGetValues(t *testing.T, f *fixture) {
 	one, two := f.create(t, ann, "a", "dev", "1"), f.create(t, peer, "b", "usr", "2")
-	res, err := f.client.ResolveHandles(t.Context(), &secretsv1.ResolveHandlesRequest{OrgId: "org_a", Handles: []string{one, two}})
+	ctx := principal.With(t.Context(), room)
+	res, err := f.client.ResolveHandles(ctx, &secretsv1.ResolveHandlesRequest{OrgId: "org_a", Handles: []string{one, two}})
 	if err != nil || res.GetValues()[one] != "1" || res.GetValues()[two] != "2" {
 		t.Fatalf("ResolveHandles() = %d values, %v", len(res.GetValues()), err)
 	}
-	_, err = f.client.ResolveHandles(t.Context(), &secretsv1.ResolveHandlesRequest{OrgId: "org_b", Handles: []string{one}})
+	stranger := room
+	stranger.OrgID = "org_b"
+	_, err = f.client.ResolveHandles(principal.With(t.Context(), stranger), &secretsv1.ResolveHandlesRequest{OrgId: "org_b", Handles: []string{one}})
 	if !fault.NotFound.Is(err) {
 		t.Fatalf("ResolveHandles() for another organisation = %v, want not found", err)
 	}
 }
 
+func onlyTheSchedulerResolves(t *testing.T, f *fixture) {
+	handle := f.create(t, ann, "a", "dev", "1")
+	for name, caller := range map[string]principal.Principal{
+		"nobody":                       {},
+		"its creator":                  ann,
+		"an administrator":             boss,
+		"an agent":                     {Kind: principal.Agent, OrgID: "org_a", AppID: "app_1"},
+		"another room":                 {Kind: principal.Service, Name: "gateway", OrgID: "org_a"},
+		"a user called scheduler":      {Kind: principal.User, Name: "scheduler", UserID: "u_ann", OrgID: "org_a"},
+		"it, for all organisations":    {Kind: principal.Service, Name: "scheduler"},
+		"it, for another organisation": {Kind: principal.Service, Name: "scheduler", OrgID: "org_b"},
+	} {
+		res, err := f.client.ResolveHandles(principal.With(t.Context(), caller), &secretsv1.ResolveHandlesRequest{OrgId: "org_a", Handles: []string{handle}})
+		if !fault.Denied.Is(err) || len(res.GetValues()) != 0 {
+			t.Errorf("%s: ResolveHandles() = %d values, %v, want denied", name, len(res.GetValues()), err)
+		}
+	}
+}
+
 func badHandlesAreNamed(t *testing.T, f *fixture) {
-	good, bad := f.create(t, ann, "a", "dev", "1"), id.Secret.New()
-	res, err := f.client.CheckHandles(t.Context(), &secretsv1.CheckHandlesRequest{OrgId: "org_a", Handles: []string{good, bad}})
-	if err != nil || len(res.GetUnknown()) != 1 || res.GetUnknown()[0] != bad {
-		t.Fatalf("CheckHandles() = %v, %v, want only %s", res.GetUnknown(), err, bad)
+	shared, own, bad := f.create(t, ann, "a", "dev", "1"), f.create(t, ann, "b", "usr", "2"), id.Secret.New()
+	for name, tt := range map[string]struct {
+		caller principal.Principal
+		org    string
+		want   string
+	}{
+		"its owner":              {ann, "org_a", bad},
+		"a colleague":            {peer, "org_a", own + " " + bad},
+		"an administrator":       {boss, "org_a", own + " " + bad},
+		"the scheduler":          {room, "org_a", bad},
+		"nobody":                 {principal.Principal{}, "org_a", own + " " + bad},
+		"another organisation":   {other, "org_b", shared + " " + own + " " + bad},
+		"a room for another one": {principal.Principal{Kind: principal.Service, Name: "scheduler", OrgID: "org_b"}, "org_b", shared + " " + own + " " + bad},
+	} {
+		res, err := f.client.CheckHandles(principal.With(t.Context(), tt.caller), &secretsv1.CheckHandlesRequest{OrgId: tt.org, Handles: []string{shared, own, bad}})
+		if got := strings.Join(res.GetUnknown(), " "); err != nil || got != tt.want {
+			t.Errorf("%s: CheckHandles() = %q, %v, want %q", name, got, err, tt.want)
+		}
 	}
 }
 
