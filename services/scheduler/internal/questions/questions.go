@@ -112,7 +112,7 @@ func (s *Service) record(ctx context.Context, q store.Question) (kept store.Ques
 	err = s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
 		var inserted bool
 		kept, inserted, err = s.deps.Store.InsertQuestion(ctx, tx, q)
-		if err != nil || !inserted {
+		if err != nil || !inserted || kept.State != store.Open {
 			return err
 		}
 		return bus.Put(ctx, tx, &schedulerv1.QuestionAsked{

@@ -47,12 +47,15 @@ func scanQuestion(row scanner) (Question, error) {
 }
 
 // InsertQuestion records a question in tx, or finds it recorded; inserted says which.
+// A question of a run that has ended is done at once, for nothing would close it later.
 func (s *Store) InsertQuestion(ctx context.Context, tx *sqldb.Tx, q Question) (kept Question, inserted bool, err error) {
 	inserted, err = changed(tx.Exec(ctx, `INSERT INTO questions (question_id, target_id, org_id, workflow_id, run_id, method, params,
 		signal_name, ask_key, session_id, user_id, asked_at, answer, state, attempts, due_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, 0, 0) ON CONFLICT (run_id, signal_name, ask_key) DO NOTHING`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '',
+			CASE WHEN EXISTS (SELECT 1 FROM runs WHERE run_id = ? AND closed_at > 0) THEN '`+Done+`' ELSE '`+Open+`' END, 0, 0)
+		ON CONFLICT (run_id, signal_name, ask_key) DO NOTHING`,
 		q.ID, q.TargetID, q.OrgID, q.WorkflowID, q.RunID, q.Method, q.ParamsJSON,
-		q.SignalName, q.AskKey, q.SessionID, q.UserID, toMillis(q.AskedAt), Open))
+		q.SignalName, q.AskKey, q.SessionID, q.UserID, toMillis(q.AskedAt), q.RunID))
 	if err != nil {
 		return Question{}, false, fmt.Errorf("insert question: %w", err)
 	}
