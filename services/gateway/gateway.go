@@ -18,6 +18,7 @@ import (
 	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	telemetryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/telemetry/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/auth"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
@@ -113,7 +114,7 @@ func (r *room) routes(ctx context.Context, to conns) (http.Handler, error) {
 	mux.Handle(signin.Path, signin.New(r.auth, registryv1.NewAccountsServiceClient(to.registry)))
 	mux.Handle(wrangler.Prefix, wrangler.New(wrangler.Deps{
 		Auth: r.auth, Registry: registryv1.NewAppsServiceClient(to.registry),
-		Bundles: builderv1.NewBundlesServiceClient(to.builder), Limits: r.cfg.Upload,
+		Bundles: builderv1.NewBundlesServiceClient(to.builder), Secrets: secretsv1.NewSecretsServiceClient(to.secrets), Limits: r.cfg.Upload,
 	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", r.readyz)

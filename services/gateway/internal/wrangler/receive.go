@@ -55,7 +55,10 @@ func (h *handler) forward(r *http.Request, from io.Reader, org, app string) (*bu
 	if err := send(stream, &builderv1.UploadBundleRequest{Step: &builderv1.UploadBundleRequest_Header_{Header: header}}); err != nil {
 		return nil, err
 	}
-	u := &upload{stream: stream, limits: h.deps.Limits, names: newNames(h.deps.Limits)}
+	u := &upload{
+		stream: stream, limits: h.deps.Limits, names: newNames(h.deps.Limits), settings: settings{},
+		vault: &vault{ctx: r.Context(), secrets: h.deps.Secrets, app: app},
+	}
 	if err := u.copyParts(parts); err != nil {
 		_ = stream.CloseSend() // without a commit the builder keeps nothing
 		return nil, err
@@ -70,6 +73,9 @@ type upload struct {
 	names  *names
 	bytes  int64
 	files  int
+	// settings are held back until all of them are here.
+	settings settings
+	vault    *vault
 	// described says that the part with the metadata has come.
 	described bool
 }
@@ -79,6 +85,9 @@ func (u *upload) copyParts(parts *form) error {
 	for {
 		part, err := parts.next()
 		if errors.Is(err, errEnd) {
+			if err := u.sendSettings(); err != nil {
+				return err
+			}
 			commit := &builderv1.UploadBundleRequest_Commit{Files: int32(u.files)} //nolint:gosec // bounded by Limits.Files
 			return send(u.stream, &builderv1.UploadBundleRequest{Step: &builderv1.UploadBundleRequest_Commit_{Commit: commit}})
 		}
@@ -106,11 +115,18 @@ func (u *upload) copyPart(part *multipart.Part, buffer []byte) error {
 	if u.files++; u.files > u.limits.Files {
 		return fault.TooLarge.Errorf("an upload may have at most %d files; list what is not needed in .mcpacignore", u.limits.Files)
 	}
-	file := &builderv1.UploadBundleRequest_File{Path: path}
-	if err := send(u.stream, &builderv1.UploadBundleRequest{Step: &builderv1.UploadBundleRequest_File_{File: file}}); err != nil {
+	if u.settings.wants(path) {
+		return u.hold(path, part)
+	}
+	if err := u.begin(path); err != nil {
 		return err
 	}
 	return u.copyBytes(part, buffer)
+}
+
+func (u *upload) begin(path string) error {
+	file := &builderv1.UploadBundleRequest_File{Path: path}
+	return send(u.stream, &builderv1.UploadBundleRequest{Step: &builderv1.UploadBundleRequest_File_{File: file}})
 }
 
 // skipMetadata passes over the part of bindings, which repeat what deploy_app says.

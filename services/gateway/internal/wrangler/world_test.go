@@ -24,6 +24,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/grpctest"
 	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
+	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/wrangler"
 )
 
@@ -39,17 +40,20 @@ type world struct {
 	app      string
 	registry *fakeRegistry
 	builder  *fakeBuilder
+	secrets  *fakeSecrets
 }
 
 func newWorld(t testing.TB, limits wrangler.Limits) *world {
 	t.Helper()
-	w := &world{app: id.App.New(), registry: &fakeRegistry{}, builder: &fakeBuilder{}}
+	w := &world{app: id.App.New(), registry: &fakeRegistry{}, builder: &fakeBuilder{}, secrets: &fakeSecrets{values: map[string]string{}}}
 	conn := grpctest.Serve(t, func(s grpc.ServiceRegistrar) {
 		registryv1.RegisterAppsServiceServer(s, w.registry)
 		builderv1.RegisterBundlesServiceServer(s, w.builder)
+		secretsv1.RegisterSecretsServiceServer(s, w.secrets)
 	})
 	server := httptest.NewServer(wrangler.New(wrangler.Deps{
-		Auth: fakeAuth{}, Registry: registryv1.NewAppsServiceClient(conn), Bundles: builderv1.NewBundlesServiceClient(conn), Limits: limits,
+		Auth: fakeAuth{}, Registry: registryv1.NewAppsServiceClient(conn), Bundles: builderv1.NewBundlesServiceClient(conn),
+		Secrets: secretsv1.NewSecretsServiceClient(conn), Limits: limits,
 	}))
 	t.Cleanup(server.Close)
 	w.url = server.URL

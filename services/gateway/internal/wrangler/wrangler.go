@@ -16,6 +16,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
+	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/auth"
 )
 
@@ -39,6 +40,7 @@ type Deps struct {
 	Auth     Authenticator
 	Registry registryv1.AppsServiceClient
 	Bundles  builderv1.BundlesServiceClient
+	Secrets  secretsv1.SecretsServiceClient
 	Limits   Limits
 }
 
