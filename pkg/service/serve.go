@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"runtime/debug"
 	"time"
@@ -44,7 +45,7 @@ func Serve(ctx context.Context, lis net.Listener, svc Service, env Env, opts Ser
 	group, failed := errgroup.WithContext(work)
 	group.Go(func() error { return server.Serve(lis) })
 	group.Go(func() error { return runGuarded(work, svc) })
-	group.Go(func() error { watchReady(work, svc, state); return nil })
+	group.Go(func() error { watchReady(work, svc, state, env.Log); return nil })
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -103,15 +104,27 @@ func drain(svc Service, server *grpc.Server, state *health.Server, env Env, limi
 	}
 }
 
+// tellAfter is how long a room may be unready before its log says why: starts take
+// their time.
+const tellAfter = 3 * time.Second
+
 // watchReady keeps the health answer true to the service's own word.
-func watchReady(ctx context.Context, svc Service, state *health.Server) {
+func watchReady(ctx context.Context, svc Service, state *health.Server, log *slog.Logger) {
 	ticker := time.NewTicker(readyEvery)
 	defer ticker.Stop()
+	said, since := "", time.Now()
 	for {
-		if readiness(ctx, svc) == nil {
+		err := readiness(ctx, svc)
+		switch {
+		case err == nil:
 			state.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)
-		} else {
+			said, since = "", time.Now()
+		default:
 			state.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+			if why := err.Error(); why != said && time.Since(since) > tellAfter && ctx.Err() == nil {
+				log.WarnContext(ctx, "not ready", "error", err)
+				said = why
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -51,6 +51,7 @@ func New(out io.Writer, more ...*cobra.Command) *cobra.Command {
 func Main(root *cobra.Command, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
 	err := root.ExecuteContext(ctx)
 	switch {
 	case err == nil:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -35,6 +36,9 @@ func newUp() *cobra.Command {
 	flags.StringVar(&cfg.LogLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringArrayVar(&cfg.Set, "set", nil, "one setting of a room as `room.key=value`; may be repeated")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if vaultToken != "" && vault == "" {
+			return errors.New("--vault-token-file is for the server that --vault names; give both")
+		}
 		out := cmd.OutOrStdout()
 		cfg.Progress = out
 		cfg.Ready = func(here localcloud.Cloud) { announce(out, here) }
