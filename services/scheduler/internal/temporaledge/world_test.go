@@ -38,6 +38,7 @@ type world struct {
 	t         testing.TB
 	address   string
 	directory *namespaces.Directory
+	stop      func() // ends the edge
 
 	mu     sync.Mutex
 	agents map[string]store.Instance
@@ -52,6 +53,13 @@ type fact struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, directory: temporaltest.Directory(t), agents: map[string]store.Instance{}}
+	w.serve(t)
+	return w
+}
+
+// serve begins an edge, at an address of its own.
+func (w *world) serve(t *testing.T) {
+	t.Helper()
 	edge, err := temporaledge.New(temporaledge.Deps{
 		Upstream: temporaltest.Address(t), Agents: w, Runs: w, Facts: w, Log: grpctest.Logger(t), Now: time.Now,
 	})
@@ -66,13 +74,13 @@ func newWorld(t *testing.T) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- edge.Serve(ctx, lis) }()
-	t.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Serve() = %v", err)
 		}
 	})
-	return w
+	t.Cleanup(w.stop)
 }
 
 // InstanceByEdge implements Deps.Agents.
