@@ -204,7 +204,7 @@ func (c *cloud) setup(env *testscript.Env) error {
 		"HOME="+home, "PATH="+c.tools.bin+":"+os.Getenv("PATH"), "COLUMNS=400", "NO_COLOR=1", "TERM=dumb",
 		"MCP_API_BASE_URL="+c.url+"/api", "MCP_API_KEY="+strings.TrimSpace(string(out)), "MCP_DEPLOYMENTS_UPLOAD_API_BASE_URL="+c.url,
 		"MCP_DEPLOYMENT_CACHE_DIR="+c.cache, "MCP_AGENT_DISABLE_VERSION_CHECK=1",
-		"DATA="+c.data, "URL="+c.url, "EMAIL="+email, "EXAMPLES="+c.tools.examples, "PYTHON="+c.tools.python, "CANARY="+canary,
+		"DATA="+c.data, "BIN="+c.tools.bin, "URL="+c.url, "EMAIL="+email, "EXAMPLES="+c.tools.examples, "PYTHON="+c.tools.python, "CANARY="+canary,
 		"MODEL="+c.model,
 	)
 	return nil

@@ -50,7 +50,7 @@ type AgentsConfig struct {
 	CPUs             float64       `koanf:"cpus" help:"processors of one agent process with its children; 0: no bound"`
 	Processes        int64         `koanf:"processes" help:"processes and threads of one agent process with its children; 0: no bound"`
 	RequireIsolation bool          `koanf:"require_isolation" help:"refuse to run agents on a machine without cgroups and namespaces"`
-	Drain            time.Duration `koanf:"drain" help:"how long an agent may finish what it does"`
+	Drain            time.Duration `koanf:"drain" help:"how long an agent may finish what it does; with the 7 s until it is killed within service.drain"`
 	LogLevel         string        `koanf:"log_level" help:"of the agents: debug, info, warning or error"`
 }
 
@@ -69,7 +69,7 @@ func Defaults() Config {
 		Edge:        EdgeConfig{Listen: "127.0.0.1:0"},
 		CallbackURL: "http://127.0.0.1:8080/agents",
 		Deploy:      DeployConfig{Build: 15 * time.Minute, Outage: 10 * time.Minute, Health: 2 * time.Minute, Garbage: time.Hour, KeepVersions: 10},
-		Agents:      AgentsConfig{MemoryMB: 2048, Processes: 512, Drain: 20 * time.Second, LogLevel: "info"},
+		Agents:      AgentsConfig{MemoryMB: 2048, Processes: 512, Drain: 12 * time.Second, LogLevel: "info"},
 		Tools:       ToolsConfig{Timeout: 10 * time.Minute, Heartbeat: 30 * time.Second, Errors: 3, Tries: 30},
 	}
 }
