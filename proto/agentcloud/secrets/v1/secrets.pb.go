@@ -669,7 +669,7 @@ func (x *CheckHandlesRequest) GetHandles() []string {
 // CheckHandlesResponse names the bad ones.
 type CheckHandlesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Handles that the organisation does not have.
+	// Handles that the organisation does not have, or the calling user may not use.
 	Unknown       []string `protobuf:"bytes,1,rep,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

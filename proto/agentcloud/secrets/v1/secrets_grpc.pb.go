@@ -47,7 +47,8 @@ type SecretsServiceClient interface {
 	ListSecrets(ctx context.Context, in *ListSecretsRequest, opts ...grpc.CallOption) (*ListSecretsResponse, error)
 	// DeleteSecret forgets a secret with all its versions.
 	DeleteSecret(ctx context.Context, in *DeleteSecretRequest, opts ...grpc.CallOption) (*DeleteSecretResponse, error)
-	// CheckHandles says which handles do not exist in the organisation. Reads no value.
+	// CheckHandles says which handles the organisation does not have, or the calling user
+	// may not use. Reads no value.
 	CheckHandles(ctx context.Context, in *CheckHandlesRequest, opts ...grpc.CallOption) (*CheckHandlesResponse, error)
 	// ResolveHandles gives the values that an agent of the organisation starts with.
 	// Only the scheduler calls it.
@@ -149,7 +150,8 @@ type SecretsServiceServer interface {
 	ListSecrets(context.Context, *ListSecretsRequest) (*ListSecretsResponse, error)
 	// DeleteSecret forgets a secret with all its versions.
 	DeleteSecret(context.Context, *DeleteSecretRequest) (*DeleteSecretResponse, error)
-	// CheckHandles says which handles do not exist in the organisation. Reads no value.
+	// CheckHandles says which handles the organisation does not have, or the calling user
+	// may not use. Reads no value.
 	CheckHandles(context.Context, *CheckHandlesRequest) (*CheckHandlesResponse, error)
 	// ResolveHandles gives the values that an agent of the organisation starts with.
 	// Only the scheduler calls it.
