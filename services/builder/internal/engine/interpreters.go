@@ -50,24 +50,41 @@ func (e *Engine) findInterpreters(ctx context.Context) ([]recipe.Interpreter, er
 			return nil, err
 		}
 	}
-	paths := distinct(candidates)
-	versions := make([]string, len(paths))
+	sightings, news := e.ask(ctx, distinct(candidates))
+	var found []recipe.Interpreter
+	for _, s := range sightings {
+		found = append(found, recipe.Interpreter{Version: s.Version, Path: s.Path})
+	}
+	if news && ctx.Err() == nil {
+		_ = e.remember(sightings) // without it the next start asks again
+	}
+	return found, ctx.Err()
+}
+
+// ask returns the programs that are interpreters, in their order, and whether any
+// had to be run to know that.
+func (e *Engine) ask(ctx context.Context, paths []string) (found []sighting, news bool) {
+	known := e.remembered()
+	all := make([]sighting, len(paths))
 	group := errgroup.Group{}
 	group.SetLimit(probesAtOnce)
 	for i, path := range paths {
+		now, ok := look(path)
+		if !ok {
+			continue
+		}
+		all[i] = now
+		if all[i].Version = known[path].version(now); all[i].Version != "" {
+			continue
+		}
+		news = true
 		group.Go(func() error {
-			versions[i] = probe(ctx, path)
+			all[i].Version = probe(ctx, path)
 			return nil
 		})
 	}
 	_ = group.Wait() // one that fails is no interpreter
-	var found []recipe.Interpreter
-	for i, version := range versions {
-		if version != "" {
-			found = append(found, recipe.Interpreter{Version: version, Path: paths[i]})
-		}
-	}
-	return found, ctx.Err()
+	return slices.DeleteFunc(all, func(s sighting) bool { return s.Version == "" }), news
 }
 
 // distinct drops what is missing and other names of the same program.
