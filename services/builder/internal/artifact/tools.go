@@ -80,6 +80,8 @@ func (s *Service) installTool(ctx context.Context, p project, name string, sink 
 	var problem *recipe.Problem
 	if errors.As(err, &problem) && ctx.Err() == nil {
 		// The tool may ask for just what the constraint forbids; then it knows better.
+		sink(fmt.Sprintf("the stdio server %s cannot be had with %s (%s); trying without that bound",
+			name, strings.Join(wishes.Constraints, ", "), problem.Reason))
 		wishes.Constraints = nil
 		digest, err = s.deps.Engine.Environment(ctx, wishes, sink)
 	}
