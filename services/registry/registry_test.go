@@ -22,6 +22,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/grpctest"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	"github.com/mcpagentcloud/agentcloud/services/registry"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/registrytest"
 )
@@ -120,6 +121,7 @@ func TestNewsTravel(t *testing.T) {
 	t.Parallel()
 	b := bustest.New(t)
 	dir, data := grpctest.SocketDir(t), t.TempDir()
+	grpctest.ServeAt(t, dir, "secretsbroker", func(s grpc.ServiceRegistrar) { secretsv1.RegisterSecretsServiceServer(s, &registrytest.Secrets{}) })
 	grpctest.ServeAt(t, dir, "scheduler", func(s grpc.ServiceRegistrar) { schedulerv1.RegisterDeploymentsServiceServer(s, live{}) })
 	cfg := registry.Defaults()
 	cfg.AppDomain, cfg.BootstrapKeyFile = "apps.test", filepath.Join(data, "key.json")

@@ -163,7 +163,10 @@ type DeployRequest struct {
 	// The app's name.
 	AppName string `protobuf:"bytes,7,opt,name=app_name,json=appName,proto3" json:"app_name,omitempty"`
 	// For a configuration: dotted parameter name to secret handle of the user.
-	Params        map[string]string `protobuf:"bytes,8,rep,name=params,proto3" json:"params,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Params map[string]string `protobuf:"bytes,8,rep,name=params,proto3" json:"params,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Environment variable name to secret handle, of variables that were set for the app
+	// beside its files. A configuration gets those of its app's live version instead.
+	Variables     map[string]string `protobuf:"bytes,9,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +253,13 @@ func (x *DeployRequest) GetAppName() string {
 func (x *DeployRequest) GetParams() map[string]string {
 	if x != nil {
 		return x.Params
+	}
+	return nil
+}
+
+func (x *DeployRequest) GetVariables() map[string]string {
+	if x != nil {
+		return x.Variables
 	}
 	return nil
 }
@@ -1035,7 +1045,7 @@ var File_agentcloud_scheduler_v1_deployments_proto protoreflect.FileDescriptor
 
 const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\n" +
-	")agentcloud/scheduler/v1/deployments.proto\x12\x17agentcloud.scheduler.v1\"\xd0\x02\n" +
+	")agentcloud/scheduler/v1/deployments.proto\x12\x17agentcloud.scheduler.v1\"\xe3\x03\n" +
 	"\rDeployRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x15\n" +
@@ -1045,8 +1055,12 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x06number\x18\x05 \x01(\x03R\x06number\x12\x1b\n" +
 	"\tbundle_id\x18\x06 \x01(\tR\bbundleId\x12\x19\n" +
 	"\bapp_name\x18\a \x01(\tR\aappName\x12J\n" +
-	"\x06params\x18\b \x03(\v22.agentcloud.scheduler.v1.DeployRequest.ParamsEntryR\x06params\x1a9\n" +
+	"\x06params\x18\b \x03(\v22.agentcloud.scheduler.v1.DeployRequest.ParamsEntryR\x06params\x12S\n" +
+	"\tvariables\x18\t \x03(\v25.agentcloud.scheduler.v1.DeployRequest.VariablesEntryR\tvariables\x1a9\n" +
 	"\vParamsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
+	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x89\x01\n" +
 	"\x0eDeployResponse\x12@\n" +
@@ -1148,7 +1162,7 @@ func file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP() []byte {
 }
 
 var file_agentcloud_scheduler_v1_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agentcloud_scheduler_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_agentcloud_scheduler_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_agentcloud_scheduler_v1_deployments_proto_goTypes = []any{
 	(DeployOutcome)(0),             // 0: agentcloud.scheduler.v1.DeployOutcome
 	(AgentState)(0),                // 1: agentcloud.scheduler.v1.AgentState
@@ -1165,28 +1179,30 @@ var file_agentcloud_scheduler_v1_deployments_proto_goTypes = []any{
 	(*ListAgentsResponse)(nil),     // 12: agentcloud.scheduler.v1.ListAgentsResponse
 	(*Agent)(nil),                  // 13: agentcloud.scheduler.v1.Agent
 	nil,                            // 14: agentcloud.scheduler.v1.DeployRequest.ParamsEntry
+	nil,                            // 15: agentcloud.scheduler.v1.DeployRequest.VariablesEntry
 }
 var file_agentcloud_scheduler_v1_deployments_proto_depIdxs = []int32{
 	14, // 0: agentcloud.scheduler.v1.DeployRequest.params:type_name -> agentcloud.scheduler.v1.DeployRequest.ParamsEntry
-	0,  // 1: agentcloud.scheduler.v1.DeployResponse.outcome:type_name -> agentcloud.scheduler.v1.DeployOutcome
-	8,  // 2: agentcloud.scheduler.v1.WatchEndpointsResponse.upserts:type_name -> agentcloud.scheduler.v1.Endpoint
-	13, // 3: agentcloud.scheduler.v1.ListAgentsResponse.agents:type_name -> agentcloud.scheduler.v1.Agent
-	1,  // 4: agentcloud.scheduler.v1.Agent.state:type_name -> agentcloud.scheduler.v1.AgentState
-	2,  // 5: agentcloud.scheduler.v1.DeploymentsService.Deploy:input_type -> agentcloud.scheduler.v1.DeployRequest
-	4,  // 6: agentcloud.scheduler.v1.DeploymentsService.Remove:input_type -> agentcloud.scheduler.v1.RemoveRequest
-	6,  // 7: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:input_type -> agentcloud.scheduler.v1.WatchEndpointsRequest
-	9,  // 8: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:input_type -> agentcloud.scheduler.v1.IdentifyAgentRequest
-	11, // 9: agentcloud.scheduler.v1.DeploymentsService.ListAgents:input_type -> agentcloud.scheduler.v1.ListAgentsRequest
-	3,  // 10: agentcloud.scheduler.v1.DeploymentsService.Deploy:output_type -> agentcloud.scheduler.v1.DeployResponse
-	5,  // 11: agentcloud.scheduler.v1.DeploymentsService.Remove:output_type -> agentcloud.scheduler.v1.RemoveResponse
-	7,  // 12: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:output_type -> agentcloud.scheduler.v1.WatchEndpointsResponse
-	10, // 13: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:output_type -> agentcloud.scheduler.v1.IdentifyAgentResponse
-	12, // 14: agentcloud.scheduler.v1.DeploymentsService.ListAgents:output_type -> agentcloud.scheduler.v1.ListAgentsResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	15, // 1: agentcloud.scheduler.v1.DeployRequest.variables:type_name -> agentcloud.scheduler.v1.DeployRequest.VariablesEntry
+	0,  // 2: agentcloud.scheduler.v1.DeployResponse.outcome:type_name -> agentcloud.scheduler.v1.DeployOutcome
+	8,  // 3: agentcloud.scheduler.v1.WatchEndpointsResponse.upserts:type_name -> agentcloud.scheduler.v1.Endpoint
+	13, // 4: agentcloud.scheduler.v1.ListAgentsResponse.agents:type_name -> agentcloud.scheduler.v1.Agent
+	1,  // 5: agentcloud.scheduler.v1.Agent.state:type_name -> agentcloud.scheduler.v1.AgentState
+	2,  // 6: agentcloud.scheduler.v1.DeploymentsService.Deploy:input_type -> agentcloud.scheduler.v1.DeployRequest
+	4,  // 7: agentcloud.scheduler.v1.DeploymentsService.Remove:input_type -> agentcloud.scheduler.v1.RemoveRequest
+	6,  // 8: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:input_type -> agentcloud.scheduler.v1.WatchEndpointsRequest
+	9,  // 9: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:input_type -> agentcloud.scheduler.v1.IdentifyAgentRequest
+	11, // 10: agentcloud.scheduler.v1.DeploymentsService.ListAgents:input_type -> agentcloud.scheduler.v1.ListAgentsRequest
+	3,  // 11: agentcloud.scheduler.v1.DeploymentsService.Deploy:output_type -> agentcloud.scheduler.v1.DeployResponse
+	5,  // 12: agentcloud.scheduler.v1.DeploymentsService.Remove:output_type -> agentcloud.scheduler.v1.RemoveResponse
+	7,  // 13: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:output_type -> agentcloud.scheduler.v1.WatchEndpointsResponse
+	10, // 14: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:output_type -> agentcloud.scheduler.v1.IdentifyAgentResponse
+	12, // 15: agentcloud.scheduler.v1.DeploymentsService.ListAgents:output_type -> agentcloud.scheduler.v1.ListAgentsResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_scheduler_v1_deployments_proto_init() }
@@ -1200,7 +1216,7 @@ func file_agentcloud_scheduler_v1_deployments_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_scheduler_v1_deployments_proto_rawDesc), len(file_agentcloud_scheduler_v1_deployments_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,7 @@ type Store interface {
 // An Engine installs packages. *engine.Engine is one.
 type Engine interface {
 	Interpreters(ctx context.Context) ([]recipe.Interpreter, error)
+	LookAround(ctx context.Context) ([]recipe.Interpreter, error)
 	Environment(ctx context.Context, w engine.Wishes, sink engine.Sink) (string, error)
 	NodeTool(ctx context.Context, packages []string, sink engine.Sink) (string, error)
 	Claim(ctx context.Context, digest, kind string) (bool, error)
@@ -102,7 +103,7 @@ var errStopping = fault.Unavailable.Errorf("the builder is stopping; the build b
 // Run waits for the end, and then for the builds to be killed.
 func (s *Service) Run(ctx context.Context) error {
 	// The first build should not wait for a look around the machine.
-	if _, err := s.deps.Engine.Interpreters(ctx); err != nil && ctx.Err() == nil {
+	if _, err := s.deps.Engine.LookAround(ctx); err != nil && ctx.Err() == nil {
 		s.deps.Log.WarnContext(ctx, "no builds until this is mended", "error", err)
 	}
 	<-ctx.Done()

@@ -40,6 +40,10 @@ func (e *fakeEngine) Interpreters(context.Context) ([]recipe.Interpreter, error)
 	return []recipe.Interpreter{{Version: "3.11.9", Path: "/python"}}, nil
 }
 
+func (e *fakeEngine) LookAround(ctx context.Context) ([]recipe.Interpreter, error) {
+	return e.Interpreters(ctx)
+}
+
 func (e *fakeEngine) Environment(ctx context.Context, w engine.Wishes, sink engine.Sink) (string, error) {
 	e.mu.Lock()
 	e.wishes = append(e.wishes, w)

@@ -23,15 +23,24 @@ const (
 	probesAtOnce = 4
 )
 
-// Interpreters returns the Pythons of the machine that can be used. It looks once,
-// and again after some minutes.
+// Interpreters returns the Pythons of the machine that can be used: at first those of
+// an earlier start that are there still, and later what was found since. It looks
+// again after some minutes.
 func (e *Engine) Interpreters(ctx context.Context) ([]recipe.Interpreter, error) {
 	e.mu.Lock()
+	if e.looked.IsZero() && len(e.cfg.Pythons) == 0 {
+		e.interpreters, e.looked = e.recall(), e.deps.Now()
+	}
 	known, fresh := e.interpreters, e.deps.Now().Sub(e.looked) < lookAgain
 	e.mu.Unlock()
 	if len(known) > 0 && fresh {
 		return known, nil
 	}
+	return e.LookAround(ctx)
+}
+
+// LookAround finds the Pythons that the machine has now.
+func (e *Engine) LookAround(ctx context.Context) ([]recipe.Interpreter, error) {
 	found, err := e.findInterpreters(ctx)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/mcpagentcloud/agentcloud/services/builder/internal/recipe"
 )
 
 // maxRemembered bounds the file of interpreters that is read.
@@ -80,4 +84,16 @@ func (e *Engine) remember(list []sighting) error {
 		return err
 	}
 	return os.Rename(staged, e.memory())
+}
+
+// recall returns the interpreters of an earlier start that are the same still.
+func (e *Engine) recall() []recipe.Interpreter {
+	var found []recipe.Interpreter
+	for path, s := range e.remembered() {
+		if now, ok := look(path); ok && s.version(now) != "" {
+			found = append(found, recipe.Interpreter{Version: s.Version, Path: path})
+		}
+	}
+	slices.SortFunc(found, func(a, b recipe.Interpreter) int { return strings.Compare(a.Path, b.Path) })
+	return found
 }

@@ -146,3 +146,20 @@ func TestABrokenMemoryIsAsGoodAsNone(t *testing.T) { //nolint:paralleltest // as
 		}
 	}
 }
+
+// The next start answers from memory, without any program, even uv.
+func TestTheNextStartNeedsNoLook(t *testing.T) { //nolint:paralleltest // as above
+	p := newPythons(t, 3)
+	if _, asked := p.start(t); asked != 3 {
+		t.Fatalf("%d asked", asked)
+	}
+	cfg := engine.Defaults()
+	cfg.UV = "/nowhere/uv"
+	e := engine.New(cfg, engine.Deps{Store: p.store, Disk: p.disk, Now: time.Now, Environ: os.Environ()})
+	if all, err := e.Interpreters(t.Context()); err != nil || len(all) != 3 {
+		t.Errorf("Interpreters() = %v, %v, want the three", all, err)
+	}
+	if _, err := e.LookAround(t.Context()); err == nil {
+		t.Error("LookAround() did not look")
+	}
+}

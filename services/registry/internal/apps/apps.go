@@ -37,6 +37,8 @@ type Scheduler = schedulerv1.DeploymentsServiceClient
 // Secrets knows which handles exist; secretsv1.SecretsServiceClient is one.
 type Secrets interface {
 	CheckHandles(ctx context.Context, req *secretsv1.CheckHandlesRequest, opts ...grpc.CallOption) (*secretsv1.CheckHandlesResponse, error)
+	// ListSecrets lists those that the caller may manage.
+	ListSecrets(ctx context.Context, req *secretsv1.ListSecretsRequest, opts ...grpc.CallOption) (*secretsv1.ListSecretsResponse, error)
 }
 
 // Deps is everything a Service needs from outside.

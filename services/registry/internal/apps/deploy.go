@@ -130,9 +130,13 @@ func (s *Service) bringLive(ctx context.Context, app store.App, version store.Ve
 	case store.Retired:
 		return fault.Conflict.Errorf("version %d has been replaced by a newer one; upload the code again to deploy it", version.Number)
 	}
+	variables, err := s.variables(ctx, app.ID)
+	if err != nil {
+		return err
+	}
 	res, err := s.deploy(ctx, &schedulerv1.DeployRequest{
 		TargetId: app.ID, AppId: app.ID, OrgId: app.OrgID, VersionId: version.ID, Number: version.Number,
-		BundleId: version.BundleID, AppName: app.Name,
+		BundleId: version.BundleID, AppName: app.Name, Variables: variables,
 	})
 	if fault.Conflict.Is(err) {
 		// The upload stays, so the same command works when the other deploy has ended.

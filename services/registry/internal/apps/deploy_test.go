@@ -7,10 +7,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/id"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/registrytest"
 )
 
@@ -35,6 +38,26 @@ func wantStates(t *testing.T, w *registrytest.World, app, want string) {
 func always(res *schedulerv1.DeployResponse, err error) func(context.Context, *schedulerv1.DeployRequest) (*schedulerv1.DeployResponse, error) {
 	return func(context.Context, *schedulerv1.DeployRequest) (*schedulerv1.DeployResponse, error) {
 		return res, err
+	}
+}
+
+// What was set for the app beside its files goes with its deploys; what is only named
+// alike does not.
+func variablesAreDeployed(t *testing.T, w *registrytest.World) {
+	app := create(t, w, w.Admin, "finder").GetAppId()
+	upload(t, w, w.Admin, app)
+	for id, secret := range map[string]struct{ name, kind string }{
+		"handle-a": {"apps/" + app + "/env/TOKEN", "dev"}, "handle-b": {"apps/" + app + "/env/MORE", "dev"}, "handle-c": {"apps/" + app + "/env/OWN", "usr"},
+		"handle-d": {"x/apps/" + app + "/env/OTHER", "dev"}, "handle-e": {"apps/" + app + "/env/no name", "dev"},
+	} {
+		w.Secrets.Listed = append(w.Secrets.Listed, &secretsv1.Secret{SecretId: id, Name: secret.name, Type: secret.kind})
+	}
+	if _, err := deploy(t, w, w.Admin, app); err != nil {
+		t.Fatal(err)
+	}
+	got := w.Scheduler.Deployed()
+	if diff := cmp.Diff(map[string]string{"TOKEN": "handle-a", "MORE": "handle-b"}, got[len(got)-1].GetVariables()); diff != "" {
+		t.Errorf("variables (-want +got):\n%s", diff)
 	}
 }
 

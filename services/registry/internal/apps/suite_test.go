@@ -27,6 +27,7 @@ func TestOnBothDatabases(t *testing.T) {
 		"bad input is told":                              badInputIsTold,
 		"addresses are watched":                          addressesAreWatched,
 		"each upload makes one version":                  uploadsMakeVersions,
+		"variables set for the app are deployed":         variablesAreDeployed,
 		"a failed version says why again":                failuresAreRepeated,
 		"a deploy beside another takes its version back": conflictTakesBack,
 		"a refused upload is told by the deploy":         refusalsAreTold,

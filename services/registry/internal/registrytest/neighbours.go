@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -78,6 +79,17 @@ func Failed(why string) *schedulerv1.DeployResponse {
 type Secrets struct {
 	secretsv1.UnimplementedSecretsServiceServer
 	Unknown []string
+	// Listed are the secrets that there are.
+	Listed []*secretsv1.Secret
+}
+
+// ListSecrets lists one a page.
+func (s *Secrets) ListSecrets(_ context.Context, req *secretsv1.ListSecretsRequest) (*secretsv1.ListSecretsResponse, error) {
+	at, _ := strconv.Atoi(req.GetPageToken())
+	if at >= len(s.Listed) {
+		return &secretsv1.ListSecretsResponse{}, nil
+	}
+	return &secretsv1.ListSecretsResponse{Secrets: s.Listed[at : at+1], NextPageToken: strconv.Itoa(at + 1)}, nil
 }
 
 // CheckHandles names the unknown ones.

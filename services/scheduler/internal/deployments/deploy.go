@@ -122,6 +122,22 @@ func (s *Service) outcome(ctx context.Context, req *schedulerv1.DeployRequest) (
 	return nil, nil
 }
 
+// variables are those of the request, or of the app that a configuration is one of.
+func (s *Service) variables(ctx context.Context, req *schedulerv1.DeployRequest) (map[string]string, error) {
+	if req.GetTargetId() == req.GetAppId() {
+		return req.GetVariables(), nil
+	}
+	app, err := s.deps.Store.Target(ctx, req.GetAppId())
+	if fault.NotFound.Is(err) || err == nil && app.Live == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	live, err := s.deps.Store.Version(ctx, app.Live)
+	return live.Variables, err
+}
+
 // begin makes the version the pending one and starts its deploy, or joins it.
 func (s *Service) begin(ctx context.Context, req *schedulerv1.DeployRequest) (client.WorkflowRun, error) {
 	c, err := s.deps.Namespaces.System(ctx)
@@ -131,6 +147,9 @@ func (s *Service) begin(ctx context.Context, req *schedulerv1.DeployRequest) (cl
 	v := store.Version{
 		ID: req.GetVersionId(), TargetID: req.GetTargetId(), AppID: req.GetAppId(), OrgID: req.GetOrgId(), AppName: req.GetAppName(),
 		Number: req.GetNumber(), BundleID: req.GetBundleId(), Params: req.GetParams(),
+	}
+	if v.Variables, err = s.variables(ctx, req); err != nil {
+		return nil, err
 	}
 	pending, err := s.deps.Store.BeginDeploy(ctx, v, "", s.deps.Now())
 	if err != nil && pending != "" {

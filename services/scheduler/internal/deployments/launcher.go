@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +76,10 @@ func (l *launcher) ensure(ctx context.Context, versionID string) error {
 	if _, err := l.clients.Client(ctx, v.OrgID); err != nil {
 		return err
 	}
-	values, err := l.values(ctx, v, handles(artifact.GetManifest(), v.Params))
+	if err := l.dropRemoved(ctx, &v); err != nil {
+		return err
+	}
+	values, err := l.values(ctx, v, handles(artifact.GetManifest(), v.Params, v.Variables))
 	if err != nil {
 		return err
 	}
@@ -168,6 +173,16 @@ func (l *launcher) unknown(ctx context.Context, orgID string, wanted []string) (
 	return unknown, nil
 }
 
+// dropRemoved takes out variables that have been removed since the deploy.
+func (l *launcher) dropRemoved(ctx context.Context, v *store.Version) error {
+	unknown, err := l.unknown(ctx, v.OrgID, slices.Collect(maps.Values(v.Variables)))
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(v.Variables, func(_, handle string) bool { return slices.Contains(unknown, handle) })
+	return nil
+}
+
 // values fetches what stands behind handles.
 func (l *launcher) values(ctx context.Context, v store.Version, wanted []string) (map[string]string, error) {
 	values := map[string]string{}
@@ -209,7 +224,7 @@ func (l *launcher) document(ctx context.Context, v store.Version, a *builderv1.A
 	}
 	return agentenv.Launch{
 		AppDir: a.GetAppPath(), Entry: a.GetEntry(), TargetID: v.TargetID, AppID: v.AppID, OrgID: v.OrgID, VersionID: v.ID,
-		InstanceID: instance.ID, AppName: v.AppName, Settings: merged, Env: environment(a.GetManifest(), values), Secrets: values,
+		InstanceID: instance.ID, AppName: v.AppName, Settings: merged, Env: environment(a.GetManifest(), v.Variables, values), Secrets: values,
 		Temporal: &temporal, Gateway: agentenv.Gateway{URL: l.options.CallbackURL, Token: callback},
 		Activity: l.options.Activity, StdioCommands: stdio(a), DrainSeconds: l.options.DrainSeconds, LogLevel: l.options.LogLevel,
 	}, nil

@@ -23,10 +23,12 @@ type ingredients struct {
 }
 
 // handles lists every handle that a launch needs, each once.
-func handles(m *builderv1.Manifest, params map[string]string) []string {
+func handles(m *builderv1.Manifest, more ...map[string]string) []string {
 	all := slices.Clone(m.GetSecretHandles())
 	all = slices.AppendSeq(all, maps.Values(m.GetEnvHandles()))
-	all = slices.AppendSeq(all, maps.Values(params))
+	for _, named := range more {
+		all = slices.AppendSeq(all, maps.Values(named))
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
@@ -58,12 +60,15 @@ func settings(in ingredients) (map[string]any, error) {
 	return merged, nil
 }
 
-// environment is what the agent finds in its environment.
-func environment(m *builderv1.Manifest, values map[string]string) map[string]string {
+// environment is what the agent finds in its environment: the variables that were set
+// for the app, and those that its files name, which win.
+func environment(m *builderv1.Manifest, variables, values map[string]string) map[string]string {
 	env := map[string]string{}
-	for name, handle := range m.GetEnvHandles() {
-		if value, ok := values[handle]; ok {
-			env[name] = value
+	for _, named := range []map[string]string{variables, m.GetEnvHandles()} {
+		for name, handle := range named {
+			if value, ok := values[handle]; ok {
+				env[name] = value
+			}
 		}
 	}
 	return env

@@ -102,7 +102,7 @@ func TestHandlesAndEnvironment(t *testing.T) {
 	if diff := cmp.Diff([]string{handleA, handleC, handleB}, handles(m, map[string]string{"x.y": handleB})); diff != "" {
 		t.Errorf("handles() (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]string{"TOKEN": "v"}, environment(m, map[string]string{handleA: "v"})); diff != "" {
+	if diff := cmp.Diff(map[string]string{"TOKEN": "v", "MORE": "more"}, environment(m, map[string]string{"TOKEN": handleB, "MORE": "handle-more", "GONE": "handle-gone"}, map[string]string{handleA: "v", handleB: "loses", "handle-more": "more"})); diff != "" {
 		t.Errorf("environment() (-want +got):\n%s", diff)
 	}
 }

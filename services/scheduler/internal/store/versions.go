@@ -50,6 +50,8 @@ type Version struct {
 	Number   int64
 	BundleID string
 	Params   map[string]string
+	// Variables is environment variable name to secret handle.
+	Variables map[string]string
 	// Artifact is nil until it is built; its manifest has no settings in it.
 	Artifact   *builderv1.Artifact
 	UserParams []string
@@ -60,14 +62,14 @@ type Version struct {
 }
 
 const selectVersion = `SELECT version_id, target_id, app_id, org_id, app_name, number, bundle_id, params, artifact,
-	user_params, capture, state, error, created_at FROM versions`
+	user_params, capture, state, error, created_at, variables FROM versions`
 
 func scanVersion(row scanner) (Version, error) {
 	var v Version
-	var params, artifact, userParams, capture string
+	var params, artifact, userParams, capture, variables string
 	var created int64
 	err := row.Scan(&v.ID, &v.TargetID, &v.AppID, &v.OrgID, &v.AppName, &v.Number, &v.BundleID, &params, &artifact,
-		&userParams, &capture, &v.State, &v.Error, &created)
+		&userParams, &capture, &v.State, &v.Error, &created, &variables)
 	if err != nil {
 		return v, err
 	}
@@ -76,14 +78,14 @@ func scanVersion(row scanner) (Version, error) {
 		v.Artifact = &builderv1.Artifact{}
 		err = protojson.Unmarshal([]byte(artifact), v.Artifact)
 	}
-	return v, errors.Join(err, fromJSON(params, &v.Params), fromJSON(userParams, &v.UserParams), fromJSON(capture, &v.Capture))
+	return v, errors.Join(err, fromJSON(params, &v.Params), fromJSON(userParams, &v.UserParams), fromJSON(capture, &v.Capture), fromJSON(variables, &v.Variables))
 }
 
 func insertVersion(ctx context.Context, tx *sqldb.Tx, v Version, now time.Time) error {
 	_, err := tx.Exec(ctx, `INSERT INTO versions (version_id, target_id, app_id, org_id, app_name, number, bundle_id, params,
-		artifact, user_params, capture, state, error, created_at, ended_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', '[]', '{}', ?, '', ?, 0) ON CONFLICT (version_id) DO NOTHING`,
-		v.ID, v.TargetID, v.AppID, v.OrgID, v.AppName, v.Number, v.BundleID, toJSON(v.Params), Pending, now.UnixMilli())
+		variables, artifact, user_params, capture, state, error, created_at, ended_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', '[]', '{}', ?, '', ?, 0) ON CONFLICT (version_id) DO NOTHING`,
+		v.ID, v.TargetID, v.AppID, v.OrgID, v.AppName, v.Number, v.BundleID, toJSON(v.Params), toJSON(v.Variables), Pending, now.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("insert version %s: %w", v.ID, err)
 	}
