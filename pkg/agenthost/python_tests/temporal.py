@@ -38,7 +38,7 @@ class Server:
 
         self.client = self.do(Client.connect(self.address, namespace=NAMESPACE, data_converter=pydantic_data_converter))
 
-    def do(self, coro, patience=harness.PATIENCE * 2):
+    def do(self, coro, patience=harness.PATIENCE * 4):
         return asyncio.run_coroutine_threadsafe(coro, self.loop).result(patience)
 
     def stop(self):

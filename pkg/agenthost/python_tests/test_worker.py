@@ -208,7 +208,7 @@ class Killed(Shared):
         host.exit()
         with harness.Host("worker", "durable", **self.options) as third:
             third.ready()
-            one, two = value(run).split()
+            one, two = value(run, 3 * harness.PATIENCE).split()  # timeouts of the killed add up
             self.assertEqual(one, f"one@{host.pid}")
             self.assertEqual(two, f"two@{third.pid}")
 
