@@ -105,12 +105,21 @@ func TestProcesses(t *testing.T) {
 	})
 }
 
+// kill returns when the process is gone: one that is dying may still take a caller
+// from the socket, and down with it.
 func kill(t *testing.T, r *process.Runtime, l deployments.Launch) {
 	t.Helper()
 	for _, a := range r.Agents(l.TargetID) {
-		if a.GetRole() == string(agentenv.RoleServer) {
-			if err := syscall.Kill(int(a.GetPid()), syscall.SIGKILL); err != nil {
-				t.Fatal(err)
+		if a.GetRole() != string(agentenv.RoleServer) {
+			continue
+		}
+		pid := int(a.GetPid())
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(runtimetest.Patience); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("a killed process is there still")
 			}
 		}
 	}

@@ -26,7 +26,7 @@ type Subject struct {
 	// Launch makes a version whose agent behaves in a named way: "well", "exits",
 	// "fails", "stubborn", "greedy", "children", "chatty".
 	Launch func(behaviour string) deployments.Launch
-	// Kill ends the server of a version as the machine would: at once.
+	// Kill ends the server of a version as the machine would, and returns when it is gone.
 	Kill func(l deployments.Launch)
 	// Left lists what still runs of a target.
 	Left func(targetID string) []string
