@@ -1,14 +1,17 @@
 // Package gateway is the room that speaks every foreign dialect: REST, the upload
-// dialect, the sign-in page, and MCP for the apps. It holds nothing durable; sessions
-// are in memory and questions wait in the scheduler.
+// dialect, the sign-in page, and MCP for the apps. It holds nothing durable but the keys
+// that seal what clients keep for it; sessions are in memory and questions wait in the
+// scheduler.
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -23,6 +26,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/auth"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/seal"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/signin"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/wrangler"
 )
@@ -87,9 +91,13 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 	if err != nil {
 		return nil, err
 	}
+	ring, err := seal.Load(cmp.Or(cfg.Edge.SealKeys, filepath.Join(env.DataDir, "seal.keys")))
+	if err != nil {
+		return nil, err
+	}
 	who := auth.New(registryv1.NewAccountsServiceClient(to.registry))
 	r := &room{env: env, cfg: cfg, auth: who, edge: edge.New(edge.Deps{
-		Log: env.Log, Auth: who, Bus: env.Bus, Config: cfg.Edge,
+		Log: env.Log, Auth: who, Bus: env.Bus, Config: cfg.Edge, Seal: ring,
 		Registry: registryv1.NewAppsServiceClient(to.registry), Scheduler: schedulerv1.NewDeploymentsServiceClient(to.scheduler),
 		Runs: schedulerv1.NewRunsServiceClient(to.scheduler), Telemetry: telemetryv1.NewLogsServiceClient(to.telemetry),
 	})}

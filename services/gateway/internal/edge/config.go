@@ -8,6 +8,7 @@ import (
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	telemetryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/telemetry/v1"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/seal"
 )
 
 // Config bounds what callers of apps may do.
@@ -20,6 +21,7 @@ type Config struct {
 	Sessions          int           `koanf:"sessions" help:"sessions of this process"`
 	SessionsPerCaller int           `koanf:"sessions_per_caller" help:"sessions of one user on one app"`
 	KeepAlive         time.Duration `koanf:"keep_alive" help:"how often a quiet stream shows a sign of life"`
+	SealKeys          string        `koanf:"seal_keys" help:"file of base64 keys of 32 bytes, the newest first, that seal task ids and call states; replicas share it. Empty: one is made in the room's folder"`
 }
 
 // Defaults are the bounds of one process.
@@ -39,5 +41,6 @@ type Deps struct {
 	Scheduler schedulerv1.DeploymentsServiceClient
 	Runs      schedulerv1.RunsServiceClient
 	Telemetry telemetryv1.LogsServiceClient
+	Seal      *seal.Ring
 	Config    Config
 }

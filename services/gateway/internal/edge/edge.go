@@ -13,9 +13,11 @@ import (
 
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/bridge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/callbacks"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/tasks"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/workflowtools"
 )
 
@@ -33,6 +35,8 @@ type Edge struct {
 	questions *callbacks.Questions
 	callbacks *callbacks.Server
 	client    *http.Client
+	bridge    *bridge.Bridge
+	tasks     *tasks.Tasks
 }
 
 // New returns an Edge on deps, which must be complete.
@@ -44,9 +48,11 @@ func New(deps Deps) *Edge {
 	})
 	questions := callbacks.NewQuestions(callbacks.Deps{Log: deps.Log, Runs: deps.Runs, Agents: deps.Scheduler, Sessions: store})
 	store.OnEnd = questions.Ended
+	tools := workflowtools.New(deps.Runs)
 	return &Edge{
-		deps: deps, table: table, sessions: store, tools: workflowtools.New(deps.Runs), questions: questions,
+		deps: deps, table: table, sessions: store, tools: tools, questions: questions,
 		callbacks: callbacks.NewServer(questions), client: sessions.NewClient(),
+		bridge: bridge.New(deps.Seal, store.Upstream), tasks: tasks.New(deps.Runs, tools, deps.Seal),
 	}
 }
 

@@ -44,7 +44,7 @@ func (st *stream) comment() bool { return st.write([]byte(": keep-alive\n\n")) }
 
 func (st *stream) write(b []byte) bool {
 	_ = st.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not every writer has one
-	if _, err := st.w.Write(b); err != nil {
+	if _, err := st.w.Write(b); err != nil {                    //nolint:gosec // server-sent events, and said to be so
 		return false
 	}
 	return st.control.Flush() == nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
@@ -14,6 +15,10 @@ import (
 func (v visit) streamablePost(w http.ResponseWriter, r *http.Request) {
 	body, m, ok := v.readMessage(w, r)
 	if !ok {
+		return
+	}
+	if modern.Is(r.Header, m) {
+		v.modernPost(w, r, m)
 		return
 	}
 	if m.Method == "initialize" && m.IsRequest() {
@@ -104,6 +109,9 @@ func (v visit) answer(w http.ResponseWriter, r *http.Request, s *sessions.Sessio
 
 // streamableGet opens the stream of what the server says unasked.
 func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
+	if stateless(w, r) {
+		return
+	}
 	s, ok := v.session(w, r, jsonrpc.Message{})
 	if !ok {
 		return
@@ -125,6 +133,9 @@ func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 
 // streamableDelete ends a session.
 func (v visit) streamableDelete(w http.ResponseWriter, r *http.Request) {
+	if stateless(w, r) {
+		return
+	}
 	if s, ok := v.session(w, r, jsonrpc.Message{}); ok {
 		v.sessions.End(s)
 		w.WriteHeader(http.StatusOK)

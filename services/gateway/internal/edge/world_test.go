@@ -25,6 +25,7 @@ import (
 	telemetryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/telemetry/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/seal"
 )
 
 const (
@@ -69,6 +70,10 @@ func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	for _, c := range change {
 		c(&cfg)
 	}
+	ring, err := seal.New(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	at := freeAddress(t)
 	w.url, w.callbacks = "http://"+at, "http://"+cfg.Callbacks
 	w.address(func(*registryv1.Address) {})
@@ -76,7 +81,7 @@ func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	e := edge.New(edge.Deps{
 		Log: grpctest.Logger(t), Auth: people, Bus: w.bus, Registry: registryv1.NewAppsServiceClient(w.Conn),
 		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn),
-		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg,
+		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
 	})
 	edgetest.Background(t, e.Run)
 	for _, url := range []string{w.url, w.callbacks} {

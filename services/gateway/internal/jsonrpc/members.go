@@ -122,3 +122,15 @@ func text(into *string, name string, value []byte) error {
 	*into = unquote(value)
 	return nil
 }
+
+// Members gives each member of an object to visit; what is no object has none. The
+// text must be valid JSON, as every part of a parsed Message is.
+func Members(object json.RawMessage, visit func(name string, value json.RawMessage) error) error {
+	if !isObject(object) {
+		return nil
+	}
+	return members(object, func(name string, value []byte) error { return visit(name, value) })
+}
+
+// IsObject says whether a valid JSON text is an object.
+func IsObject(value json.RawMessage) bool { return isObject(value) }

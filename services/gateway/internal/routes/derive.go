@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 )
 
 // Native is what a tool is to the gateway.
@@ -61,9 +62,10 @@ func WorkflowOf(tool string) string {
 // derive computes what calls need, unless only readiness has changed.
 func derive(old *Endpoint, now *schedulerv1.Endpoint) *Endpoint {
 	if old != nil && old.GetVersionId() == now.GetVersionId() && old.GetWorkflowsJson() == now.GetWorkflowsJson() && old.GetToolsJson() == now.GetToolsJson() {
-		return &Endpoint{Endpoint: now, Native: old.Native, WorkflowsList: old.WorkflowsList, Wrapped: old.Wrapped}
+		return &Endpoint{Endpoint: now, Native: old.Native, WorkflowsList: old.WorkflowsList, Wrapped: old.Wrapped, Catalogue: old.Catalogue}
 	}
 	e := &Endpoint{Endpoint: proto.CloneOf(now), Native: map[string]Native{}, Wrapped: shapes(now.GetToolsJson())}
+	e.Catalogue = catalogue(now)
 	if now.GetKind() != frameworkKind {
 		return e // a plain server's tools are its own, whatever they are called
 	}
@@ -78,6 +80,18 @@ func derive(old *Endpoint, now *schedulerv1.Endpoint) *Endpoint {
 	}
 	e.WorkflowsList = ToolResult(json.RawMessage(now.GetWorkflowsJson()), e.Wrapped["workflows-list"])
 	return e
+}
+
+// Versions are all versions of the protocol that are spoken here, newest first.
+func Versions() []string {
+	return []string{modern.Version, "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}
+}
+
+func catalogue(e *schedulerv1.Endpoint) *modern.Catalogue {
+	return modern.NewCatalogue(modern.Recorded{
+		Initialize: e.GetInitializeJson(), Tools: e.GetToolsJson(), Prompts: e.GetPromptsJson(), Resources: e.GetResourcesJson(),
+		Templates: e.GetResourceTemplatesJson(), Tasks: e.GetKind() == frameworkKind, Versions: Versions(),
+	})
 }
 
 // shapes reads the output schemas of a recorded tools/list.

@@ -16,6 +16,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 )
 
 const reconnect = 500 * time.Millisecond
@@ -37,6 +38,8 @@ type Endpoint struct {
 	WorkflowsList []byte
 	// Wrapped says which tools give structured content, and in which shape.
 	Wrapped map[string]Shape
+	// Catalogue is what was recorded, in the dress of the stateless era.
+	Catalogue *modern.Catalogue
 }
 
 // Up says whether there is a live version and its server can be called.

@@ -75,13 +75,18 @@ func (st *Store) Open(target string, caller principal.Principal) (*Session, erro
 	ctx, end := context.WithCancel(context.Background())
 	s := &Session{
 		ID: newID(), TargetID: target, Caller: caller, ctx: ctx, end: end, out: make(chan []byte, outbox), gone: make(chan struct{}),
-		Upstream: &Upstream{client: st.client, table: st.table, target: target, wait: st.limits.Wait},
+		Upstream: st.Upstream(target),
 		seen:     time.Now(), asked: map[string]Question{}, offered: map[string]bool{},
 	}
 	st.byID[s.ID] = s
 	st.byCaller[key] = append(st.byCaller[key], s)
 	context.AfterFunc(ctx, func() { st.ended(s) })
 	return s, nil
+}
+
+// Upstream is a conversation with a target's agent that has not begun.
+func (st *Store) Upstream(target string) *Upstream {
+	return &Upstream{client: st.client, table: st.table, target: target, wait: st.limits.Wait}
 }
 
 // share is how many sessions on one app a caller may have. Those without a name share.

@@ -41,14 +41,14 @@ func (t *Tools) Call(ctx context.Context, route *routes.Route, call jsonrpc.Call
 	switch {
 	case err == nil:
 		return routes.ToolResult(value, e.Wrapped[call.Name]), nil
-	case blame(err):
+	case Blame(err):
 		return routes.ToolError(fmt.Sprintf("Error executing tool %s: %s", call.Name, fault.Message(err))), nil
 	}
 	return nil, err
 }
 
-// blame says whether the caller is at fault, or the run is.
-func blame(err error) bool {
+// Blame says whether the caller is at fault, or the run is.
+func Blame(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.NotFound, fault.TooLarge, fault.Conflict, fault.Denied, fault.Exists:
 		return true
@@ -76,13 +76,11 @@ func (c *caller) dispatch(ctx context.Context, native routes.Native) (json.RawMe
 	case routes.WorkflowsCancel:
 		return c.cancel(ctx)
 	case routes.RunWorkflow:
-		var args struct {
-			RunParameters json.RawMessage `json:"run_parameters"`
-		}
-		if err := c.arguments(&args); err != nil {
+		parameters, err := c.runParameters()
+		if err != nil {
 			return nil, err
 		}
-		return c.start(ctx, routes.WorkflowOf(c.call.Name), args.RunParameters)
+		return c.start(ctx, routes.WorkflowOf(c.call.Name), parameters)
 	case routes.RunTool:
 		return c.start(ctx, c.call.Name, c.call.Arguments)
 	}
@@ -115,7 +113,43 @@ func (c *caller) runNamed(ctx context.Context) (json.RawMessage, error) {
 	return c.start(ctx, args.WorkflowName, args.RunParameters)
 }
 
+// Started are the ids of a run.
+type Started struct {
+	WorkflowID  string `json:"workflow_id"`
+	RunID       string `json:"run_id"`
+	ExecutionID string `json:"execution_id"`
+}
+
+// Start starts the run that a call of a RunWorkflow or RunTool tool asks for.
+func (t *Tools) Start(ctx context.Context, route *routes.Route, call jsonrpc.Call, origin Origin) (Started, error) {
+	c := &caller{Tools: t, route: route, call: call, origin: origin}
+	if route.Endpoint.Native[call.Name] == routes.RunTool {
+		return c.begin(ctx, call.Name, call.Arguments)
+	}
+	parameters, err := c.runParameters()
+	if err != nil {
+		return Started{}, err
+	}
+	return c.begin(ctx, routes.WorkflowOf(call.Name), parameters)
+}
+
+func (c *caller) runParameters() (json.RawMessage, error) {
+	var args struct {
+		RunParameters json.RawMessage `json:"run_parameters"`
+	}
+	err := c.arguments(&args)
+	return args.RunParameters, err
+}
+
 func (c *caller) start(ctx context.Context, name string, arguments json.RawMessage) (json.RawMessage, error) {
+	started, err := c.begin(ctx, name, arguments)
+	if err != nil {
+		return nil, err
+	}
+	return jsonrpc.Encode(started), nil
+}
+
+func (c *caller) begin(ctx context.Context, name string, arguments json.RawMessage) (Started, error) {
 	if string(arguments) == "null" {
 		arguments = nil
 	}
@@ -124,13 +158,9 @@ func (c *caller) start(ctx context.Context, name string, arguments json.RawMessa
 		SessionId: c.origin.SessionID, ProgressTokenJson: string(c.call.ProgressToken),
 	})
 	if err != nil {
-		return nil, err
+		return Started{}, err
 	}
-	return jsonrpc.Encode(struct {
-		WorkflowID  string `json:"workflow_id"`
-		RunID       string `json:"run_id"`
-		ExecutionID string `json:"execution_id"`
-	}{res.GetWorkflowId(), res.GetRunId(), res.GetRunId()}), nil
+	return Started{res.GetWorkflowId(), res.GetRunId(), res.GetRunId()}, nil
 }
 
 // named are the two ways to name a run.

@@ -1,0 +1,167 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/seal"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
+)
+
+const (
+	// collect is how long more questions are waited for after the first.
+	collect = 50 * time.Millisecond
+	// patience is how long a parked call waits for its client.
+	patience = time.Hour
+	// callsKept and callsPerUser bound the calls that are open.
+	callsKept    = 20_000
+	callsPerUser = 256
+)
+
+// Bridge carries calls.
+type Bridge struct {
+	ring *seal.Ring
+	legs *legs
+
+	mu     sync.Mutex
+	calls  map[string]*call
+	byUser map[string]int
+}
+
+// New returns a Bridge; open begins conversations with agents.
+func New(ring *seal.Ring, open func(target string) *sessions.Upstream) *Bridge {
+	return &Bridge{ring: ring, legs: newLegs(open), calls: map[string]*call{}, byUser: map[string]int{}}
+}
+
+// Call gives a request to the agent and returns the result for the client, which may
+// be that it is asked something. Notifications go to tell as they come. When ctx ends,
+// so does the call: that is how this era cancels.
+func (b *Bridge) Call(ctx context.Context, route *routes.Route, user string, r modern.Request, tell func(raw []byte)) (json.RawMessage, *modern.Refusal) {
+	c, refusal := b.begin(route, user, r)
+	if r.RequestState != "" {
+		c, refusal = b.find(route.Address.GetTargetId(), user, r)
+	}
+	if refusal != nil {
+		return nil, refusal
+	}
+	select {
+	case c.attended <- struct{}{}:
+	case <-ctx.Done():
+		return nil, gone
+	}
+	defer func() { <-c.attended }()
+	c.unpark()
+	if r.RequestState != "" {
+		if refusal := c.take(ctx, r.InputResponses); refusal != nil {
+			b.park(c)
+			return nil, refusal
+		}
+		if c.asking() {
+			return b.park(c), nil
+		}
+	}
+	return b.attend(ctx, c, r, tell)
+}
+
+var gone = &modern.Refusal{Status: http.StatusRequestTimeout, Code: jsonrpc.CodeInternal, Message: "the client has gone"}
+
+// begin starts a call, unless the request is a retry of one.
+func (b *Bridge) begin(route *routes.Route, user string, r modern.Request) (*call, *modern.Refusal) {
+	if r.RequestState != "" {
+		return nil, nil
+	}
+	b.mu.Lock()
+	if len(b.calls) >= callsKept || user != "" && b.byUser[user] >= callsPerUser {
+		b.mu.Unlock()
+		return nil, refusalOf(fault.Exhausted.Errorf("too many calls are open; wait for some to end"))
+	}
+	b.byUser[user]++
+	b.mu.Unlock()
+	c := newCall(r, route.Address.GetTargetId(), user, b.legs.get(route, user, r.Capabilities.Raw))
+	b.mu.Lock()
+	b.calls[c.id] = c
+	b.mu.Unlock()
+	context.AfterFunc(c.ctx, func() { b.forget(c) })
+	return c, nil
+}
+
+func (b *Bridge) forget(c *call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.calls, c.id)
+	if b.byUser[c.user]--; b.byUser[c.user] <= 0 {
+		delete(b.byUser, c.user)
+	}
+}
+
+// attend waits with the client for what the agent says next.
+func (b *Bridge) attend(ctx context.Context, c *call, r modern.Request, tell func([]byte)) (json.RawMessage, *modern.Refusal) {
+	var enough <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			c.abort()
+			return nil, gone
+		case <-enough:
+			return b.park(c), nil
+		case e := <-c.events:
+			switch {
+			case e.done:
+				c.end()
+				return c.finish(r, e)
+			case e.message.Method == "":
+			case !e.message.IsRequest():
+				if wanted(r, e.message) {
+					tell(e.raw)
+				}
+			case c.ask(ctx, r, e.message) && enough == nil:
+				enough = time.After(collect)
+			}
+		}
+	}
+}
+
+// wanted says whether a notification is for this client: log messages are when it said
+// so, and what is not about the call has no stream here.
+func wanted(r modern.Request, m jsonrpc.Message) bool {
+	switch m.Method {
+	case "notifications/progress":
+		return true
+	case "notifications/message":
+		var about struct {
+			Level string `json:"level"`
+		}
+		_ = json.Unmarshal(m.Params, &about) // without a level it is not heard
+		return r.LogLevel != "" && modern.Severity(about.Level) >= modern.Severity(r.LogLevel)
+	}
+	return false
+}
+
+// finish makes the agent's answer the client's.
+func (c *call) finish(r modern.Request, e event) (json.RawMessage, *modern.Refusal) {
+	switch {
+	case e.err != nil:
+		return nil, refusalOf(e.err)
+	case len(e.message.Error) > 0 && c.lacked != nil:
+		return nil, modern.Missing(c.lacked)
+	case len(e.message.Error) > 0:
+		return nil, modern.Translate(r, e.message.Error)
+	}
+	return modern.Typed(r.Method, e.message.Result), nil
+}
+
+// refusalOf says what failed between the client and the agent.
+func refusalOf(err error) *modern.Refusal {
+	r := &modern.Refusal{Status: fault.KindOf(err).HTTPStatus(), Code: jsonrpc.CodeInternal, Message: fault.Message(err)}
+	if fault.Unavailable.Is(err) {
+		r.Data = map[string]string{"reason": "agent_unavailable"}
+	}
+	return r
+}

@@ -1,0 +1,174 @@
+package edge
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
+)
+
+const (
+	// listenLife is how long a subscription's stream lives at the most, and listenSpread
+	// what is added by chance, so that they do not all come again at once.
+	listenLife   = time.Hour
+	listenSpread = 10 * time.Minute
+	// maxTaskIDs bounds the tasks of one subscription.
+	maxTaskIDs = 100
+	// taskLook is how often the tasks of a subscription are looked at.
+	taskLook = time.Second
+)
+
+// wanted is what a subscription asks for (MCP 2026-07-28, "Subscriptions").
+type wanted struct {
+	Tools     bool     `json:"toolsListChanged,omitempty"`
+	Prompts   bool     `json:"promptsListChanged,omitempty"`
+	Resources bool     `json:"resourcesListChanged,omitempty"`
+	TaskIDs   []string `json:"taskIds,omitempty"`
+}
+
+func (n wanted) nothing() bool {
+	return !n.Tools && !n.Prompts && !n.Resources && len(n.TaskIDs) == 0
+}
+
+// subscription is one open stream of changes.
+type subscription struct {
+	visit
+	*stream
+	req  modern.Request
+	want wanted
+	seen map[string][]byte // task to what was last told of it
+}
+
+// listen serves subscriptions/listen: first what will be told, then each change.
+func (v visit) listen(w http.ResponseWriter, r *http.Request, req modern.Request) {
+	var params struct {
+		Notifications *wanted `json:"notifications"`
+	}
+	if json.Unmarshal(req.Params, &params) != nil || params.Notifications == nil {
+		refuseModern(w, req.ID, modern.Invalid("params.notifications must say what to listen to", nil))
+		return
+	}
+	want := *params.Notifications
+	if refusal := v.mayListen(req, &want); refusal != nil {
+		refuseModern(w, req.ID, refusal)
+		return
+	}
+	st, ok := openStream(w, v.deps.Config.KeepAlive)
+	if !ok {
+		return
+	}
+	s := &subscription{visit: v, stream: st, req: req, want: want, seen: map[string][]byte{}}
+	if s.say("notifications/subscriptions/acknowledged", map[string]any{"notifications": want}) && !want.nothing() {
+		s.follow(r)
+	}
+	s.event("message", jsonrpc.NewResult(req.ID, jsonrpc.Encode(map[string]any{"resultType": modern.Complete, "_meta": s.tag()})))
+}
+
+// mayListen checks what is asked for and leaves out what the app does not have.
+func (v visit) mayListen(req modern.Request, want *wanted) *modern.Refusal {
+	if len(want.TaskIDs) > 0 && !req.Capabilities.Tasks() {
+		return modern.NeedsTasks()
+	}
+	if len(want.TaskIDs) > maxTaskIDs {
+		return modern.Invalid("one subscription follows at most 100 tasks", nil)
+	}
+	e := v.route.Endpoint
+	want.Tools = want.Tools && e != nil && e.GetToolsJson() != ""
+	want.Prompts = want.Prompts && e != nil && e.GetPromptsJson() != ""
+	want.Resources = want.Resources && e != nil && e.GetResourcesJson() != ""
+	return nil
+}
+
+func (s *subscription) tag() map[string]any { return map[string]any{modern.MetaSubscription: s.req.ID} }
+
+// say puts a notification on the stream, tagged with the subscription.
+func (s *subscription) say(method string, params map[string]any) bool {
+	params["_meta"] = s.tag()
+	return s.event("message", jsonrpc.NewRequest(nil, method, jsonrpc.Encode(params)))
+}
+
+// follow tells changes until the client goes or the stream has lived long enough.
+func (s *subscription) follow(r *http.Request) {
+	life := time.NewTimer(listenLife + rand.N(listenSpread)) //nolint:gosec // it spreads load
+	alive, look := time.NewTicker(s.keepAlive), time.NewTicker(taskLook)
+	defer life.Stop()
+	defer alive.Stop()
+	defer look.Stop()
+	known := s.route.Endpoint
+	for ok := s.lookAtTasks(r); ok; {
+		changed := s.table.Changed()
+		now := s.table.Target(s.route.Address.GetTargetId())
+		if now == nil {
+			return
+		}
+		if ok = s.compare(known, now.Endpoint); !ok {
+			return
+		}
+		known = now.Endpoint
+		select {
+		case <-r.Context().Done():
+			return
+		case <-life.C:
+			s.say("notifications/cancelled", map[string]any{"requestId": s.req.ID, "reason": "listen again"})
+			return
+		case <-changed:
+		case <-alive.C:
+			ok = s.comment()
+		case <-look.C:
+			ok = s.lookAtTasks(r)
+		}
+	}
+}
+
+// compare tells which lists of a new version are not those of the one before.
+func (s *subscription) compare(before, now *routes.Endpoint) bool {
+	if before == now || before == nil || now == nil {
+		return true
+	}
+	ok := true
+	if s.want.Tools && before.GetToolsJson() != now.GetToolsJson() {
+		ok = s.say("notifications/tools/list_changed", map[string]any{})
+	}
+	if ok && s.want.Prompts && before.GetPromptsJson() != now.GetPromptsJson() {
+		ok = s.say("notifications/prompts/list_changed", map[string]any{})
+	}
+	if ok && s.want.Resources && (before.GetResourcesJson() != now.GetResourcesJson() || before.GetResourceTemplatesJson() != now.GetResourceTemplatesJson()) {
+		ok = s.say("notifications/resources/list_changed", map[string]any{})
+	}
+	return ok
+}
+
+// lookAtTasks tells how tasks are that have changed since they were last told of. Each
+// is told of once at the beginning; one that ended is not looked at again.
+func (s *subscription) lookAtTasks(r *http.Request) bool {
+	open := s.want.TaskIDs[:0:0]
+	for _, id := range s.want.TaskIDs {
+		task, refusal := s.tasks.Get(r.Context(), s.route, id, s.req.Capabilities)
+		if refusal != nil {
+			if refusal.Code == jsonrpc.CodeInternal {
+				open = append(open, id) // a room is away; the task is not
+			}
+			continue
+		}
+		about := map[string]any{}
+		_ = json.Unmarshal(task, &about) // our own
+		delete(about, "resultType")
+		delete(about, "pollIntervalMs") // it grows with age, which is no change
+		if now := jsonrpc.Encode(about); !bytes.Equal(now, s.seen[id]) {
+			s.seen[id] = now
+			if !s.say("notifications/tasks", about) {
+				return false
+			}
+		}
+		if status := about["status"]; status == "working" || status == "input_required" {
+			open = append(open, id)
+		}
+	}
+	s.want.TaskIDs = open
+	return r.Context().Err() == nil
+}
