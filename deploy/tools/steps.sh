@@ -86,3 +86,16 @@ have_postgres() {
 		echo '  postgres     not installed: the stores are tested on SQLite alone. On Debian or Ubuntu: apt-get install postgresql'
 	}
 }
+
+# The protocol's conformance suite needs Node 22, which npm brings along.
+have_conformance() {
+	need npm npm
+	cached conformance "$CONFORMANCE-$NODE" 'the conformance suite of MCP, about 10 s' make_conformance
+	AGENTCLOUD_CONFORMANCE=$place
+}
+make_conformance() {
+	npm install --prefix "$place" --no-save --no-fund --no-audit \
+		"@modelcontextprotocol/conformance@$CONFORMANCE" "node-linux-$(node_arch)@$NODE" >/dev/null &&
+		ln -sfn "$place/node_modules/node-linux-$(node_arch)/bin/node" "$place/node"
+}
+node_arch() { case $(uname -m) in aarch64 | arm64) echo arm64 ;; *) echo x64 ;; esac; }

@@ -51,6 +51,13 @@ test_vault() { # the secret store on a real Vault server
 		"$tools/build.sh" && AGENTCLOUD_E2E=1 go test -count=1 -run TestVault ./services/e2e
 }
 
+test_conformance() { # the official suite, directly and through the gateway
+	have_conformance
+	go build -C services -o "$bin/everything-server" github.com/modelcontextprotocol/go-sdk/conformance/everything-server &&
+		AGENTCLOUD_CONFORMANCE=$AGENTCLOUD_CONFORMANCE AGENTCLOUD_REFERENCE_SERVER=$bin/everything-server \
+			go test -count=1 ./services/gateway/internal/conformance
+}
+
 test_e2e() { # end to end, with the public command line
 	"$tools/build.sh" && AGENTCLOUD_E2E=1 go test -count=1 -timeout 30m ./services/e2e/...
 }
@@ -63,7 +70,7 @@ test_lint() { # linters
 test_chaos() { "$tools/build.sh" && AGENTCLOUD_E2E=1 AGENTCLOUD_CHAOS=1 go test -count=1 -timeout 60m -run Chaos -v ./services/e2e/...; } # chaos
 test_bench() { "$tools/build.sh" && AGENTCLOUD_E2E=1 AGENTCLOUD_BENCH=1 go test -count=1 -timeout 60m -run Numbers -v ./services/e2e/...; } # numbers
 
-[ $# -gt 0 ] || set -- gen law vet alone lint go temporald python e2e vault
+[ $# -gt 0 ] || set -- gen law vet alone lint go temporald python conformance e2e vault
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
 title() { sed -n "s/^test_$1() .*# //p" "$tools/test.sh"; }

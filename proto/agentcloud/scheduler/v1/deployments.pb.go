@@ -548,8 +548,14 @@ type Endpoint struct {
 	AsyncTools []string `protobuf:"bytes,15,rep,name=async_tools,json=asyncTools,proto3" json:"async_tools,omitempty"`
 	// Names of workflow classes.
 	Workflows []string `protobuf:"bytes,16,rep,name=workflows,proto3" json:"workflows,omitempty"`
-	// "mcp-agent" or "fastmcp".
-	Kind          string `protobuf:"bytes,17,opt,name=kind,proto3" json:"kind,omitempty"`
+	// "mcp-agent", "fastmcp" or "remote".
+	Kind string `protobuf:"bytes,17,opt,name=kind,proto3" json:"kind,omitempty"`
+	// URL of its MCP endpoint, path included; empty: "/mcp" at server_url.
+	McpUrl string `protobuf:"bytes,18,opt,name=mcp_url,json=mcpUrl,proto3" json:"mcp_url,omitempty"`
+	// Whether it speaks the stateless era of MCP (2026-07-28).
+	Modern bool `protobuf:"varint,19,opt,name=modern,proto3" json:"modern,omitempty"`
+	// Result of server/discover of such a server, as JSON.
+	DiscoverJson  string `protobuf:"bytes,20,opt,name=discover_json,json=discoverJson,proto3" json:"discover_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -699,6 +705,27 @@ func (x *Endpoint) GetWorkflows() []string {
 func (x *Endpoint) GetKind() string {
 	if x != nil {
 		return x.Kind
+	}
+	return ""
+}
+
+func (x *Endpoint) GetMcpUrl() string {
+	if x != nil {
+		return x.McpUrl
+	}
+	return ""
+}
+
+func (x *Endpoint) GetModern() bool {
+	if x != nil {
+		return x.Modern
+	}
+	return false
+}
+
+func (x *Endpoint) GetDiscoverJson() string {
+	if x != nil {
+		return x.DiscoverJson
 	}
 	return ""
 }
@@ -1075,7 +1102,7 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x16WatchEndpointsResponse\x12;\n" +
 	"\aupserts\x18\x01 \x03(\v2!.agentcloud.scheduler.v1.EndpointR\aupserts\x12,\n" +
 	"\x12deleted_target_ids\x18\x02 \x03(\tR\x10deletedTargetIds\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xa7\x04\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xfd\x04\n" +
 	"\bEndpoint\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x15\n" +
@@ -1099,7 +1126,10 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\vasync_tools\x18\x0f \x03(\tR\n" +
 	"asyncTools\x12\x1c\n" +
 	"\tworkflows\x18\x10 \x03(\tR\tworkflows\x12\x12\n" +
-	"\x04kind\x18\x11 \x01(\tR\x04kind\",\n" +
+	"\x04kind\x18\x11 \x01(\tR\x04kind\x12\x17\n" +
+	"\amcp_url\x18\x12 \x01(\tR\x06mcpUrl\x12\x16\n" +
+	"\x06modern\x18\x13 \x01(\bR\x06modern\x12#\n" +
+	"\rdiscover_json\x18\x14 \x01(\tR\fdiscoverJson\",\n" +
 	"\x14IdentifyAgentRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"\xa2\x01\n" +
 	"\x15IdentifyAgentResponse\x12\x1b\n" +

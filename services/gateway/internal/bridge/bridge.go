@@ -27,23 +27,36 @@ const (
 
 // Bridge carries calls.
 type Bridge struct {
-	ring *seal.Ring
-	legs *legs
+	ring   *seal.Ring
+	client *http.Client
+	legs   *legs
 
 	mu     sync.Mutex
 	calls  map[string]*call
 	byUser map[string]int
 }
 
-// New returns a Bridge; open begins conversations with agents.
-func New(ring *seal.Ring, open func(target string) *sessions.Upstream) *Bridge {
-	return &Bridge{ring: ring, legs: newLegs(open), calls: map[string]*call{}, byUser: map[string]int{}}
+// New returns a Bridge; open begins conversations with agents of the session era, and
+// client calls the others.
+func New(ring *seal.Ring, client *http.Client, open func(target string) *sessions.Upstream) *Bridge {
+	return &Bridge{ring: ring, client: client, legs: newLegs(open), calls: map[string]*call{}, byUser: map[string]int{}}
+}
+
+// Client is who waits for an answer.
+type Client interface {
+	// Stream says that the agent answers with a stream.
+	Stream()
+	// Tell gives a notification, at once.
+	Tell(raw []byte)
 }
 
 // Call gives a request to the agent and returns the result for the client, which may
-// be that it is asked something. Notifications go to tell as they come. When ctx ends,
-// so does the call: that is how this era cancels.
-func (b *Bridge) Call(ctx context.Context, route *routes.Route, user string, r modern.Request, tell func(raw []byte)) (json.RawMessage, *modern.Refusal) {
+// be that it is asked something. When ctx ends, so does the call: that is how this era
+// cancels.
+func (b *Bridge) Call(ctx context.Context, route *routes.Route, user string, r modern.Request, to Client) (json.RawMessage, *modern.Refusal) {
+	if route.Endpoint.GetModern() {
+		return b.across(ctx, route, user, r, to)
+	}
 	c, refusal := b.begin(route, user, r)
 	if r.RequestState != "" {
 		c, refusal = b.find(route.Address.GetTargetId(), user, r)
@@ -67,7 +80,7 @@ func (b *Bridge) Call(ctx context.Context, route *routes.Route, user string, r m
 			return b.park(c), nil
 		}
 	}
-	return b.attend(ctx, c, r, tell)
+	return b.attend(ctx, c, r, to)
 }
 
 var gone = &modern.Refusal{Status: http.StatusRequestTimeout, Code: jsonrpc.CodeInternal, Message: "the client has gone"}
@@ -102,7 +115,7 @@ func (b *Bridge) forget(c *call) {
 }
 
 // attend waits with the client for what the agent says next.
-func (b *Bridge) attend(ctx context.Context, c *call, r modern.Request, tell func([]byte)) (json.RawMessage, *modern.Refusal) {
+func (b *Bridge) attend(ctx context.Context, c *call, r modern.Request, to Client) (json.RawMessage, *modern.Refusal) {
 	var enough <-chan time.Time
 	for {
 		select {
@@ -119,7 +132,7 @@ func (b *Bridge) attend(ctx context.Context, c *call, r modern.Request, tell fun
 			case e.message.Method == "":
 			case !e.message.IsRequest():
 				if wanted(r, e.message) {
-					tell(e.raw)
+					to.Tell(e.raw)
 				}
 			case c.ask(ctx, r, e.message) && enough == nil:
 				enough = time.After(collect)

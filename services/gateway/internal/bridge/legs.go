@@ -1,6 +1,6 @@
-// Package bridge carries calls of clients of the stateless era to agents of the session
-// era. A call that asks back is parked: its client gets the question and a sealed
-// state, and comes again with the answer.
+// Package bridge carries calls of clients of the stateless era to agents of either era.
+// A call to an agent of the session era that asks back is parked: its client gets the
+// question and a sealed state, and comes again with the answer.
 //
 // The agent's own stream of a parked call is in this process; when it breaks, the call
 // is lost and its client is told so.

@@ -48,11 +48,11 @@ func New(deps Deps) *Edge {
 	})
 	questions := callbacks.NewQuestions(callbacks.Deps{Log: deps.Log, Runs: deps.Runs, Agents: deps.Scheduler, Sessions: store})
 	store.OnEnd = questions.Ended
-	tools := workflowtools.New(deps.Runs)
+	tools, client := workflowtools.New(deps.Runs), sessions.NewClient()
 	return &Edge{
 		deps: deps, table: table, sessions: store, tools: tools, questions: questions,
-		callbacks: callbacks.NewServer(questions), client: sessions.NewClient(),
-		bridge: bridge.New(deps.Seal, store.Upstream), tasks: tasks.New(deps.Runs, tools, deps.Seal),
+		callbacks: callbacks.NewServer(questions), client: client,
+		bridge: bridge.New(deps.Seal, client, store.Upstream), tasks: tasks.New(deps.Runs, tools, deps.Seal),
 	}
 }
 

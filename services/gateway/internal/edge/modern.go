@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/bridge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
@@ -37,7 +38,7 @@ func (v visit) modernPost(w http.ResponseWriter, r *http.Request, m jsonrpc.Mess
 	}
 	answer := &modernAnswer{w: w, id: m.ID}
 	defer answer.keepAlive(v.deps.Config.KeepAlive)()
-	result, refusal := v.modernWork(r, req, answer.tell)
+	result, refusal := v.modernWork(r, req, answer)
 	answer.finish(result, refusal)
 }
 
@@ -53,22 +54,26 @@ func acceptsBoth(r *http.Request) bool {
 
 // modernWork answers a request from what was recorded, from runs, or with what the
 // agent says.
-func (v visit) modernWork(r *http.Request, req modern.Request, tell func([]byte)) (json.RawMessage, *modern.Refusal) {
+func (v visit) modernWork(r *http.Request, req modern.Request, to bridge.Client) (json.RawMessage, *modern.Refusal) {
 	e := v.route.Endpoint
 	if e == nil {
 		return nil, refusalOf(fault.Unavailable.Errorf("this app has no live version yet: deploy it with `mcp-agent deploy %s`", v.route.Address.GetAppName()))
 	}
 	switch req.Method {
 	case modern.Discover, "tools/list", "prompts/list", "resources/list", "resources/templates/list":
-		return v.modernList(e, req)
+		if !e.GetModern() || !e.Up() {
+			return v.modernList(e, req)
+		}
 	case modern.TasksGet, modern.TasksPut, modern.TasksStop:
-		return v.modernTask(r, req)
+		if !e.GetModern() {
+			return v.modernTask(r, req)
+		}
 	case modern.ToolsCall:
 		if e.Native[req.Name] != routes.Passed {
 			return v.modernNative(r, req)
 		}
 	}
-	return v.bridge.Call(r.Context(), v.route, v.caller.UserID, req, tell)
+	return v.bridge.Call(r.Context(), v.route, v.caller.UserID, req, to)
 }
 
 // modernList answers what does not need the agent awake.
@@ -126,6 +131,9 @@ func (v visit) idempotencyKey(r *http.Request, req modern.Request) string {
 
 // modernTask serves the tasks extension.
 func (v visit) modernTask(r *http.Request, req modern.Request) (json.RawMessage, *modern.Refusal) {
+	if len(v.route.Endpoint.Native) == 0 {
+		return nil, &modern.Refusal{Status: http.StatusNotFound, Code: jsonrpc.CodeMethodNotFound, Message: "this app has no tasks"}
+	}
 	if !req.Capabilities.Tasks() {
 		return nil, modern.NeedsTasks()
 	}

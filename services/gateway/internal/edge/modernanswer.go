@@ -24,8 +24,15 @@ type modernAnswer struct {
 	over   bool
 }
 
-// tell passes a notification on, at once.
-func (a *modernAnswer) tell(raw []byte) {
+// Stream makes the answer a stream, as the agent's is.
+func (a *modernAnswer) Stream() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open()
+}
+
+// Tell passes a notification on, at once.
+func (a *modernAnswer) Tell(raw []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open() {
@@ -53,6 +60,13 @@ func (a *modernAnswer) keepAlive(every time.Duration) (stop func()) {
 		}
 	})
 	return func() { timer.Stop() }
+}
+
+// close ends an answer that said all in its stream.
+func (a *modernAnswer) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
 }
 
 // finish gives the response.

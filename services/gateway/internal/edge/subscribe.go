@@ -53,6 +53,10 @@ func (v visit) listen(w http.ResponseWriter, r *http.Request, req modern.Request
 		refuseModern(w, req.ID, modern.Invalid("params.notifications must say what to listen to", nil))
 		return
 	}
+	if e := v.route.Endpoint; e != nil && e.GetModern() && e.Up() {
+		v.listenAcross(w, r, req)
+		return
+	}
 	want := *params.Notifications
 	if refusal := v.mayListen(req, &want); refusal != nil {
 		refuseModern(w, req.ID, refusal)
@@ -67,6 +71,16 @@ func (v visit) listen(w http.ResponseWriter, r *http.Request, req modern.Request
 		s.follow(r)
 	}
 	s.event("message", jsonrpc.NewResult(req.ID, jsonrpc.Encode(map[string]any{"resultType": modern.Complete, "_meta": s.tag()})))
+}
+
+// listenAcross passes the stream of an agent of the same era on: it knows its changes.
+func (v visit) listenAcross(w http.ResponseWriter, r *http.Request, req modern.Request) {
+	answer := &modernAnswer{w: w, id: req.ID}
+	defer answer.keepAlive(v.deps.Config.KeepAlive)()
+	if refusal := v.bridge.Stream(r.Context(), v.route, req, answer.Tell); refusal != nil {
+		answer.finish(nil, refusal)
+	}
+	answer.close()
 }
 
 // mayListen checks what is asked for and leaves out what the app does not have.

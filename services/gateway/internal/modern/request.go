@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
@@ -24,6 +25,7 @@ const (
 	HeaderMethod  = "Mcp-Method"
 	HeaderName    = "Mcp-Name"
 	headerSession = "Mcp-Session-Id"
+	paramPrefix   = "Mcp-Param-"
 )
 
 // Keys of a request's _meta that are for the next hop alone.
@@ -82,6 +84,8 @@ type Request struct {
 	Arguments json.RawMessage
 	// Cursor of a list.
 	Cursor string
+	// ParamHeaders are the headers that mirror arguments (SEP-2243).
+	ParamHeaders http.Header
 
 	meta json.RawMessage
 }
@@ -185,7 +189,12 @@ func member(object json.RawMessage, wanted string) (found json.RawMessage) {
 // Read checks the envelope of a request: first failure first (MCP 2026-07-28; the
 // order is the conformance suite's).
 func Read(header http.Header, m jsonrpc.Message, supported []string) (Request, *Refusal) {
-	r := Request{Message: m}
+	r := Request{Message: m, ParamHeaders: http.Header{}}
+	for name, values := range header {
+		if strings.HasPrefix(name, paramPrefix) {
+			r.ParamHeaders[name] = values
+		}
+	}
 	r.meta = member(m.Params, "_meta")
 	if refusal := r.readVersion(header, supported); refusal != nil {
 		return r, refusal

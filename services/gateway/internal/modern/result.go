@@ -86,13 +86,13 @@ func (r Request) Down(id json.RawMessage) []byte {
 
 // Across is a request as an agent of the stateless era takes it: with what we say about
 // this hop, and the agent's own state in place of ours.
-func (r Request) Across(id json.RawMessage, state string, level string) []byte {
+func (r Request) Across(id json.RawMessage, state string) []byte {
 	meta := map[string]json.RawMessage{metaVersion: jsonrpc.Encode(Version), metaCapabilities: r.Capabilities.Raw}
 	if r.Client != nil {
 		meta[metaClient] = r.Client
 	}
-	if level != "" {
-		meta[metaLogLevel] = jsonrpc.Encode(level)
+	if r.LogLevel != "" {
+		meta[metaLogLevel] = jsonrpc.Encode(r.LogLevel)
 	}
 	params := r.hop(meta)
 	if r.InputResponses != nil {

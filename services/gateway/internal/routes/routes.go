@@ -42,6 +42,14 @@ type Endpoint struct {
 	Catalogue *modern.Catalogue
 }
 
+// MCPURL is where its server takes messages.
+func (e *Endpoint) MCPURL() string {
+	if url := e.GetMcpUrl(); url != "" {
+		return url
+	}
+	return e.GetServerUrl() + "/mcp"
+}
+
 // Up says whether there is a live version and its server can be called.
 func (e *Endpoint) Up() bool { return e != nil && e.GetReady() }
 

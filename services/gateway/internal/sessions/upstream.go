@@ -35,7 +35,7 @@ type Upstream struct {
 
 	mu         sync.Mutex
 	initialize []byte // the client's request
-	url        string // of the server that knows us
+	url        string // where the server that knows us takes messages
 	session    string
 	protocol   string
 }
@@ -52,10 +52,10 @@ func (u *Upstream) Begin(ctx context.Context, body []byte) (*http.Response, erro
 		if err != nil {
 			return nil, notStarted(ctx, err)
 		}
-		res, err := u.post(ctx, call{url: route.Endpoint.GetServerUrl()}, body)
+		res, err := u.post(ctx, call{url: route.Endpoint.MCPURL()}, body)
 		if err == nil {
 			u.mu.Lock()
-			u.initialize, u.url, u.session = body, route.Endpoint.GetServerUrl(), res.Header.Get(HeaderSession)
+			u.initialize, u.url, u.session = body, route.Endpoint.MCPURL(), res.Header.Get(HeaderSession)
 			u.mu.Unlock()
 			return res, nil
 		}
@@ -116,7 +116,7 @@ var errUnknownSession = errors.New("the agent does not know the session that it 
 func (u *Upstream) Notify(ctx context.Context, body []byte) {
 	route := u.table.Target(u.target)
 	c := u.call()
-	if c.url == "" || route == nil || !route.Endpoint.Up() || route.Endpoint.GetServerUrl() != c.url {
+	if c.url == "" || route == nil || !route.Endpoint.Up() || route.Endpoint.MCPURL() != c.url {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
@@ -193,7 +193,7 @@ func (u *Upstream) current(ctx context.Context) (call, error) {
 		if err != nil {
 			return call{}, err
 		}
-		live := route.Endpoint.GetServerUrl()
+		live := route.Endpoint.MCPURL()
 		if c := u.call(); c.url == live {
 			return c, nil
 		}

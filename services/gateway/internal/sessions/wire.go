@@ -49,7 +49,7 @@ func NewClient() *http.Client {
 // request carries nothing of the caller's request: no key, no cookie, no forwarded
 // address. An agent's SDK would copy some of these into workflow memos.
 func (u *Upstream) request(ctx context.Context, method string, c call, body io.Reader) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.url+"/mcp", body)
+	req, err := http.NewRequestWithContext(ctx, method, c.url, body)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,172 @@
+package conformance_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
+	"github.com/mcpagentcloud/agentcloud/pkg/testkit/bustest"
+	"github.com/mcpagentcloud/agentcloud/pkg/testkit/grpctest"
+	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	telemetryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/telemetry/v1"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/seal"
+)
+
+const app = "app_everything"
+
+// nobody knows no keys: the app is open to all.
+type nobody struct{}
+
+func (nobody) Authenticate(context.Context, string) (principal.Principal, error) {
+	return principal.Principal{}, fault.Unauthenticated.Errorf("there are no keys here")
+}
+
+// reference starts the reference server of the Go SDK and returns its URL.
+func reference(t *testing.T, stateless bool) string {
+	t.Helper()
+	at := freeAddress(t)
+	server := exec.CommandContext(t.Context(), os.Getenv("AGENTCLOUD_REFERENCE_SERVER"), "-http", at, fmt.Sprintf("-stateless=%t", stateless)) //nolint:gosec // a test's own
+	server.Stderr = io.Discard
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	listening(t, at)
+	return "http://" + at
+}
+
+// gate puts the gateway's edge before a server and returns the app's URL.
+func gate(t *testing.T, behind string, about *schedulerv1.Endpoint) string {
+	t.Helper()
+	ring, err := seal.New(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rooms, cfg, at := edgetest.NewRooms(t), edge.Defaults(), freeAddress(t)
+	cfg.Callbacks = freeAddress(t)
+	var port int32
+	if _, err := fmt.Sscanf(at, "127.0.0.1:%d", &port); err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + at
+	rooms.Apps.Set(&registryv1.Address{TargetId: app, AppId: app, OrgId: "org", AppName: "everything", Port: port, ServerUrl: url, UnauthenticatedAccess: true})
+	about.TargetId, about.AppId, about.OrgId, about.VersionId, about.ServerUrl, about.Ready, about.Kind = app, app, "org", "ver_1", behind, true, "remote"
+	rooms.Deployments.Set(about)
+	e := edge.New(edge.Deps{
+		Log: grpctest.Logger(t), Auth: nobody{}, Bus: bustest.New(t), Registry: registryv1.NewAppsServiceClient(rooms.Conn),
+		Scheduler: schedulerv1.NewDeploymentsServiceClient(rooms.Conn), Runs: schedulerv1.NewRunsServiceClient(rooms.Conn),
+		Telemetry: telemetryv1.NewLogsServiceClient(rooms.Conn), Config: cfg, Seal: ring,
+	})
+	edgetest.Background(t, e.Run)
+	listening(t, at)
+	edgetest.Until(t, "the app is live", func() bool { return strings.Contains(get(t, url), `"live":true`) })
+	return url
+}
+
+// record asks a server of the session era what the health gate asks.
+func record(t *testing.T, url string) *schedulerv1.Endpoint {
+	t.Helper()
+	p := &probe{t: t, url: url + "/mcp"}
+	about := &schedulerv1.Endpoint{InitializeJson: p.ask("initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"probe","version":"1"}}`)}
+	p.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	about.ToolsJson, about.PromptsJson = p.ask("tools/list", "{}"), p.ask("prompts/list", "{}")
+	about.ResourcesJson, about.ResourceTemplatesJson = p.ask("resources/list", "{}"), p.ask("resources/templates/list", "{}")
+	return about
+}
+
+type probe struct {
+	t            *testing.T
+	url, session string
+}
+
+func (p *probe) ask(method, params string) string {
+	p.t.Helper()
+	body := p.send(`{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":` + params + `}`)
+	for line := range strings.Lines(body) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "data: ")
+		var m struct{ Result json.RawMessage }
+		if json.Unmarshal([]byte(line), &m) == nil && m.Result != nil {
+			return string(m.Result)
+		}
+	}
+	p.t.Fatalf("%s was answered with %q", method, body)
+	return ""
+}
+
+func (p *probe) send(body string) string {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.url, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	if p.session != "" {
+		req.Header.Set("Mcp-Session-Id", p.session)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
+	if id := res.Header.Get("Mcp-Session-Id"); id != "" {
+		p.session = id
+	}
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
+	text, _ := io.ReadAll(res.Body)
+	return string(text)
+}
+
+func listening(t *testing.T, at string) {
+	t.Helper()
+	edgetest.Until(t, at+" answers", func() bool {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", at)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close() //nolint:errcheck // it is only asked for
+	return lis.Addr().String()
+}
