@@ -66,11 +66,11 @@ func (b *Bridge) Stream(ctx context.Context, route *routes.Route, r modern.Reque
 		said = true
 		each(raw)
 	})
-	if said || ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
+	switch quiet := !said && ctx.Err() == nil; {
+	case quiet && err != nil:
 		return refusalOf(err)
+	case !quiet:
+		return nil
 	}
 	return &modern.Refusal{Status: status, Code: jsonrpc.CodeInternal, Message: "the agent takes no subscription"}
 }
@@ -146,7 +146,7 @@ func (b *Bridge) unwrap(target, user string, r modern.Request) (string, *modern.
 	}
 	payload, err := b.ring.Open(innerKind, target, r.RequestState)
 	var s inner
-	if err != nil || json.Unmarshal(payload, &s) != nil || s.User != user || s.Digest != digestOf(r) {
+	if err != nil || json.Unmarshal(payload, &s) != nil || s.User != user || s.Digest != r.Digest() {
 		return "", modern.Invalid("requestState is not of this call", nil)
 	}
 	if time.Now().Unix() > s.Expires {
@@ -167,7 +167,7 @@ func (b *Bridge) wrap(target, user string, r modern.Request, result json.RawMess
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(result, &members) // it is an object, as was just seen
 	members["requestState"] = jsonrpc.Encode(b.ring.Seal(innerKind, target, jsonrpc.Encode(inner{
-		User: user, Digest: digestOf(r), Expires: time.Now().Add(patience).Unix(), State: *asked.State,
+		User: user, Digest: r.Digest(), Expires: time.Now().Add(patience).Unix(), State: *asked.State,
 	})))
 	return jsonrpc.Encode(members)
 }

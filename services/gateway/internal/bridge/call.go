@@ -62,27 +62,11 @@ type event struct {
 func newCall(r modern.Request, target, user string, l *leg) *call {
 	ctx, end := context.WithCancel(context.Background())
 	c := &call{
-		id: rand.Text(), user: user, target: target, digest: digestOf(r), leg: l, legID: l.nextID(), ctx: ctx, end: end,
+		id: rand.Text(), user: user, target: target, digest: r.Digest(), leg: l, legID: l.nextID(), ctx: ctx, end: end,
 		events: make(chan event, backlog), attended: make(chan struct{}, 1), open: map[string]ask{},
 	}
 	go c.read(r.Down(c.legID))
 	return c
-}
-
-// digestOf says which call a request is: what a retry must repeat.
-func digestOf(r modern.Request) [sha256.Size]byte {
-	return sha256.Sum256(jsonrpc.Encode([]any{r.Method, r.Name, compact(r.Arguments)}))
-}
-
-// compact is a JSON text without its layout and with its members in order, so that a
-// client may write the same arguments in another way.
-func compact(text json.RawMessage) any {
-	if len(text) == 0 {
-		return nil
-	}
-	var v any
-	_ = json.Unmarshal(text, &v) // it was parsed before
-	return v
 }
 
 // read follows the agent's answer to its end.

@@ -95,7 +95,7 @@ func (c *call) unpark() {
 func (b *Bridge) find(target, user string, r modern.Request) (*call, *modern.Refusal) {
 	payload, err := b.ring.Open(stateKind, target, r.RequestState)
 	var s state
-	if err != nil || json.Unmarshal(payload, &s) != nil || s.User != user || s.Digest != digestOf(r) {
+	if err != nil || json.Unmarshal(payload, &s) != nil || s.User != user || s.Digest != r.Digest() {
 		return nil, modern.Invalid("requestState is not of this call", nil)
 	}
 	if time.Now().Unix() > s.Expires {

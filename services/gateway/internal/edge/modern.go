@@ -99,18 +99,37 @@ func (v visit) modernNative(r *http.Request, req modern.Request) (json.RawMessag
 		return nil, modern.Invalid(fault.Message(err), nil)
 	}
 	native, key := v.route.Endpoint.Native[call.Name], v.idempotencyKey(r, req)
-	if req.Capabilities.Tasks() && (native == routes.RunWorkflow || native == routes.RunTool) {
-		result, err := v.tasks.Create(r.Context(), v.route, call, key)
-		if err != nil && workflowtools.Blame(err) {
-			return modern.Typed(req.Method, routes.ToolError("Error executing tool "+call.Name+": "+fault.Message(err))), nil
+	if native == routes.RunWorkflow || native == routes.RunTool {
+		policy := v.route.Endpoint.Tasks[call.Name]
+		switch takes := req.Capabilities.Tasks(); {
+		case takes:
+			return v.modernCreate(r, req, call, key, policy)
+		case policy.Required():
+			return nil, modern.NeedsTasks()
 		}
-		return result, refusalOf(err)
 	}
 	result, err := v.tools.Call(r.Context(), v.route, call, workflowtools.Origin{IdempotencyKey: key})
 	if err != nil {
 		return nil, refusalOf(err)
 	}
 	return modern.Typed(req.Method, result), nil
+}
+
+// modernCreate makes a call a task. What the caller did wrong is a result that says so.
+func (v visit) modernCreate(r *http.Request, req modern.Request, call jsonrpc.Call, key string, policy routes.TaskPolicy) (result json.RawMessage, refusal *modern.Refusal) {
+	var err error
+	if policy.AskBefore() {
+		result, refusal, err = v.tasks.CreateAsking(r.Context(), v.route, call, key, req)
+	} else {
+		result, err = v.tasks.Create(r.Context(), v.route, call, key)
+	}
+	switch {
+	case err != nil && workflowtools.Blame(err):
+		return modern.Typed(req.Method, routes.ToolError("Error executing tool "+call.Name+": "+fault.Message(err))), nil
+	case err != nil:
+		return nil, refusalOf(err)
+	}
+	return result, refusal
 }
 
 // idempotencyKey is what the caller says makes a repeated call the same; it is fenced

@@ -1,6 +1,7 @@
 package modern
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"strconv"
 
@@ -146,3 +147,12 @@ func (r Request) hop(meta map[string]json.RawMessage) json.RawMessage {
 
 // Meta is a member of the request's _meta that is not of the protocol.
 func (r Request) Meta(name string) json.RawMessage { return member(r.meta, name) }
+
+// Digest says which call a request is: what a retry must repeat.
+func (r Request) Digest() [sha256.Size]byte {
+	var arguments any // without layout and order: the same arguments may be written in another way
+	if len(r.Arguments) > 0 {
+		_ = json.Unmarshal(r.Arguments, &arguments) // it was parsed before
+	}
+	return sha256.Sum256(jsonrpc.Encode([]any{r.Method, r.Name, arguments}))
+}

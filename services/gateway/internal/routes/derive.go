@@ -62,10 +62,10 @@ func WorkflowOf(tool string) string {
 // derive computes what calls need, unless only readiness has changed.
 func derive(old *Endpoint, now *schedulerv1.Endpoint) *Endpoint {
 	if old != nil && old.GetVersionId() == now.GetVersionId() && old.GetWorkflowsJson() == now.GetWorkflowsJson() && old.GetToolsJson() == now.GetToolsJson() {
-		return &Endpoint{Endpoint: now, Native: old.Native, WorkflowsList: old.WorkflowsList, Wrapped: old.Wrapped, Catalogue: old.Catalogue}
+		return &Endpoint{Endpoint: now, Native: old.Native, WorkflowsList: old.WorkflowsList, Wrapped: old.Wrapped, Catalogue: old.Catalogue, Tasks: old.Tasks}
 	}
 	e := &Endpoint{Endpoint: proto.CloneOf(now), Native: map[string]Native{}, Wrapped: shapes(now.GetToolsJson())}
-	e.Catalogue = catalogue(now)
+	e.Catalogue, e.Tasks = catalogue(now), taskPolicies(now.GetToolsJson())
 	if now.GetKind() != frameworkKind {
 		return e // a plain server's tools are its own, whatever they are called
 	}

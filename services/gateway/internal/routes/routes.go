@@ -38,6 +38,8 @@ type Endpoint struct {
 	WorkflowsList []byte
 	// Wrapped says which tools give structured content, and in which shape.
 	Wrapped map[string]Shape
+	// Tasks is what tools say of how they are served as tasks.
+	Tasks map[string]TaskPolicy
 	// Catalogue is what was recorded, in the dress of the stateless era.
 	Catalogue *modern.Catalogue
 }

@@ -52,25 +52,39 @@ type ref struct {
 	Created int64 `json:"c"`
 }
 
-// Create starts the run that a tool call asks for. It is durable when Create returns.
+// Create starts the run that a tool call asks for, and makes it a task. The run is
+// durable when Create returns.
 func (t *Tasks) Create(ctx context.Context, route *routes.Route, call jsonrpc.Call, key string) (json.RawMessage, error) {
-	started, err := t.tools.Start(ctx, route, call, workflowtools.Origin{IdempotencyKey: key})
+	r, err := t.start(ctx, route, call, key)
 	if err != nil {
 		return nil, err
+	}
+	return t.created(route, r), nil
+}
+
+func (t *Tasks) start(ctx context.Context, route *routes.Route, call jsonrpc.Call, key string) (ref, error) {
+	started, err := t.tools.Start(ctx, route, call, workflowtools.Origin{IdempotencyKey: key})
+	if err != nil {
+		return ref{}, err
 	}
 	res, err := t.runs.GetRun(ctx, &schedulerv1.GetRunRequest{TargetId: route.Address.GetTargetId(), RunId: started.RunID})
 	if err != nil {
-		return nil, err
+		return ref{}, err
 	}
-	created := t.now()
+	began := t.now()
 	if at := res.GetRun().GetStartTime(); at != nil {
-		created = at.AsTime()
+		began = at.AsTime()
 	}
-	r := ref{User: principal.From(ctx).UserID, WorkflowID: started.WorkflowID, RunID: started.RunID, Created: created.UnixMilli()}
-	id := t.ring.Seal(idKind, route.Address.GetTargetId(), jsonrpc.Encode(r))
+	return ref{User: principal.From(ctx).UserID, WorkflowID: started.WorkflowID, RunID: started.RunID, Created: began.UnixMilli()}, nil
+}
+
+// created is the answer that a call has become a task.
+func (t *Tasks) created(route *routes.Route, r ref) json.RawMessage {
+	at := stamp(time.UnixMilli(r.Created))
 	return jsonrpc.Encode(view{
-		ResultType: modern.Task, TaskID: id, Status: working, Message: "started", Created: stamp(created), Updated: stamp(created), Poll: pollFirst,
-	}), nil
+		ResultType: modern.Task, TaskID: t.ring.Seal(idKind, route.Address.GetTargetId(), jsonrpc.Encode(r)), Status: working, Message: "started",
+		Created: at, Updated: at, Poll: pollFirst,
+	})
 }
 
 // ErrUnknown says the same of an id that never was and of somebody else's.
@@ -121,9 +135,17 @@ func (t *Tasks) Update(ctx context.Context, route *routes.Route, id string, resp
 	if responses == nil {
 		return nil, modern.Invalid("inputResponses is missing", nil)
 	}
+	if refusal := t.answer(ctx, route, r, responses); refusal != nil {
+		return nil, refusal
+	}
+	return done, nil
+}
+
+// answer gives the answers to those questions of a run that are open.
+func (t *Tasks) answer(ctx context.Context, route *routes.Route, r ref, responses json.RawMessage) *modern.Refusal {
 	asked, err := t.runs.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{TargetId: route.Address.GetTargetId(), RunId: r.RunID, PageSize: openPage})
 	if err != nil && !fault.NotFound.Is(err) {
-		return nil, away(err)
+		return away(err)
 	}
 	given := map[string]json.RawMessage{}
 	_ = json.Unmarshal(responses, &given) // an object, as the envelope's check said
@@ -133,17 +155,17 @@ func (t *Tasks) Update(ctx context.Context, route *routes.Route, id string, resp
 			continue
 		}
 		if !jsonrpc.IsObject(answer) {
-			return nil, modern.Invalid("inputResponses."+question.GetQuestionId()+" must be an object", nil)
+			return modern.Invalid("inputResponses."+question.GetQuestionId()+" must be an object", nil)
 		}
 		_, err := t.runs.AnswerQuestion(ctx, &schedulerv1.AnswerQuestionRequest{QuestionId: question.GetQuestionId(), AnswerJson: string(answer)})
 		switch {
 		case fault.Invalid.Is(err), fault.TooLarge.Is(err):
-			return nil, modern.Invalid(fault.Message(err), nil)
+			return modern.Invalid(fault.Message(err), nil)
 		case err != nil && !fault.NotFound.Is(err) && !fault.Conflict.Is(err):
-			return nil, away(err)
+			return away(err)
 		}
 	}
-	return done, nil
+	return nil
 }
 
 // Cancel asks a task to end (tasks/cancel); one that has ended stays as it is.

@@ -20,6 +20,10 @@ const (
 	cancelled = "cancelled"
 )
 
+// protocolError is the type of an error that a tool means for the protocol, not for the
+// model (class McpError of the Python SDK).
+const protocolError = "McpError"
+
 // How often a client should ask, in milliseconds: often at first, then seldom.
 const (
 	pollFirst  = 500
@@ -56,6 +60,10 @@ func describe(id string, r ref, run *schedulerv1.Run, open []*schedulerv1.Questi
 	case schedulerv1.RunStatus_RUN_STATUS_COMPLETED:
 		v.Status, v.Result = completed, result(run, e)
 	case schedulerv1.RunStatus_RUN_STATUS_FAILED:
+		if run.GetErrorType() == protocolError {
+			v.fail("protocol_error", run.GetErrorMessage())
+			return v
+		}
 		v.Status, v.Result = completed, routes.ToolError("Error executing tool "+toolOf(run, e)+": "+run.GetErrorMessage())
 	case schedulerv1.RunStatus_RUN_STATUS_CANCELED:
 		v.Status, v.Message = cancelled, "cancelled"
