@@ -91,7 +91,7 @@ have_postgres() {
 have_conformance() {
 	need npm npm
 	cached conformance "$CONFORMANCE-$NODE" 'the conformance suite of MCP, about 10 s' make_conformance
-	AGENTCLOUD_CONFORMANCE=$place
+	link "$place" conformance
 }
 make_conformance() {
 	npm install --prefix "$place" --no-save --no-fund --no-audit \

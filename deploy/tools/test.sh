@@ -54,11 +54,12 @@ test_vault() { # the secret store on a real Vault server
 test_conformance() { # the official suite, directly and through the gateway
 	have_conformance
 	go build -C services -o "$bin/everything-server" github.com/modelcontextprotocol/go-sdk/conformance/everything-server &&
-		AGENTCLOUD_CONFORMANCE=$AGENTCLOUD_CONFORMANCE AGENTCLOUD_REFERENCE_SERVER=$bin/everything-server \
+		AGENTCLOUD_CONFORMANCE=$bin/conformance AGENTCLOUD_REFERENCE_SERVER=$bin/everything-server \
 			go test -count=1 ./services/gateway/internal/conformance
 }
 
 test_e2e() { # end to end, with the public command line
+	have_conformance
 	"$tools/build.sh" && AGENTCLOUD_E2E=1 go test -count=1 -timeout 30m ./services/e2e/...
 }
 
