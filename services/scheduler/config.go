@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/url"
 	"time"
+
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/agentclient"
 )
 
 // Config is the room's settings.
@@ -42,6 +44,8 @@ type DeployConfig struct {
 	Health       time.Duration `koanf:"health" help:"how long a version may take until it answers"`
 	Garbage      time.Duration `koanf:"garbage" help:"how often what no version needs is deleted"`
 	KeepVersions int           `koanf:"keep_versions" help:"how many of an app's newest versions stay, besides those that run, so that a return to one needs no upload"`
+	// RemoteAddresses is checked where a connection is made.
+	RemoteAddresses string `koanf:"remote_addresses" help:"addresses of servers that may be connected: any, or public; link-local ones never are"`
 }
 
 // AgentsConfig is what every agent gets.
@@ -68,7 +72,7 @@ func Defaults() Config {
 		Temporal:    TemporalConfig{Address: "127.0.0.1:7233", Retention: 7 * 24 * time.Hour},
 		Edge:        EdgeConfig{Listen: "127.0.0.1:0"},
 		CallbackURL: "http://127.0.0.1:8080/agents",
-		Deploy:      DeployConfig{Build: 15 * time.Minute, Outage: 10 * time.Minute, Health: 2 * time.Minute, Garbage: time.Hour, KeepVersions: 10},
+		Deploy:      DeployConfig{Build: 15 * time.Minute, Outage: 10 * time.Minute, Health: 2 * time.Minute, Garbage: time.Hour, KeepVersions: 10, RemoteAddresses: agentclient.AnyAddress},
 		Agents:      AgentsConfig{MemoryMB: 2048, Processes: 512, Drain: 12 * time.Second, LogLevel: "info"},
 		Tools:       ToolsConfig{Timeout: 10 * time.Minute, Heartbeat: 30 * time.Second, Errors: 3, Tries: 30},
 	}
@@ -95,6 +99,9 @@ func (c Config) Validate() error {
 	}
 	if c.Deploy.KeepVersions < 1 {
 		errs = append(errs, fmt.Errorf("deploy.keep_versions is %d; at least one must stay", c.Deploy.KeepVersions))
+	}
+	if a := c.Deploy.RemoteAddresses; a != agentclient.AnyAddress && a != agentclient.PublicAddress {
+		errs = append(errs, fmt.Errorf("deploy.remote_addresses is %q; use any or public", a))
 	}
 	if c.Tools.Errors < 1 || c.Tools.Tries < c.Tools.Errors {
 		errs = append(errs, fmt.Errorf("tools.errors is %d and tools.tries %d; use at least 1, and no fewer tries than errors", c.Tools.Errors, c.Tools.Tries))

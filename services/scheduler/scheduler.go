@@ -20,6 +20,7 @@ import (
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/agentclient"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/deployments"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/endpoints"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/failpoint"
@@ -141,6 +142,7 @@ func (r *room) answerDeployments(cfg Config, record *runs.Recorder) error {
 	}
 	r.deployments = deployments.NewService(deployments.Deps{
 		Store: r.store, Table: r.table, Runtime: r.agents.runtime, Prober: r.agents.prober,
+		Remote: agentclient.Remote{Addresses: cfg.Deploy.RemoteAddresses},
 		Builds: builderv1.NewBuildsServiceClient(builder), Secrets: secretsv1.NewSecretsServiceClient(broker),
 		Namespaces: r.namespaces, Record: record, Failpoints: failpoint.New(r.env.DataDir),
 		Options:  options(cfg, r.edgeOn.Addr().String()),

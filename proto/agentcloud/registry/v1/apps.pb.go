@@ -595,6 +595,125 @@ func (x *CreateAppRequest) GetUnauthenticatedAccess() bool {
 	return false
 }
 
+// ConnectAppRequest says which server an app stands before.
+type ConnectAppRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app; 1 to 100 characters.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// URL where the server takes MCP messages by streamable HTTP.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// Free text; unset: as it was.
+	Description *string `protobuf:"bytes,3,opt,name=description,proto3,oneof" json:"description,omitempty"`
+	// Whether it may be called without a key; unset: as it was.
+	UnauthenticatedAccess *bool `protobuf:"varint,4,opt,name=unauthenticated_access,json=unauthenticatedAccess,proto3,oneof" json:"unauthenticated_access,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
+}
+
+func (x *ConnectAppRequest) Reset() {
+	*x = ConnectAppRequest{}
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectAppRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectAppRequest) ProtoMessage() {}
+
+func (x *ConnectAppRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectAppRequest.ProtoReflect.Descriptor instead.
+func (*ConnectAppRequest) Descriptor() ([]byte, []int) {
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ConnectAppRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConnectAppRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *ConnectAppRequest) GetDescription() string {
+	if x != nil && x.Description != nil {
+		return *x.Description
+	}
+	return ""
+}
+
+func (x *ConnectAppRequest) GetUnauthenticatedAccess() bool {
+	if x != nil && x.UnauthenticatedAccess != nil {
+		return *x.UnauthenticatedAccess
+	}
+	return false
+}
+
+// ConnectAppResponse carries the app as recorded.
+type ConnectAppResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app.
+	App           *App `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectAppResponse) Reset() {
+	*x = ConnectAppResponse{}
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectAppResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectAppResponse) ProtoMessage() {}
+
+func (x *ConnectAppResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectAppResponse.ProtoReflect.Descriptor instead.
+func (*ConnectAppResponse) Descriptor() ([]byte, []int) {
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ConnectAppResponse) GetApp() *App {
+	if x != nil {
+		return x.App
+	}
+	return nil
+}
+
 // CreateAppResponse carries the app as recorded.
 type CreateAppResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -606,7 +725,7 @@ type CreateAppResponse struct {
 
 func (x *CreateAppResponse) Reset() {
 	*x = CreateAppResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[5]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +737,7 @@ func (x *CreateAppResponse) String() string {
 func (*CreateAppResponse) ProtoMessage() {}
 
 func (x *CreateAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[5]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +750,7 @@ func (x *CreateAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAppResponse.ProtoReflect.Descriptor instead.
 func (*CreateAppResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{5}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateAppResponse) GetApp() *App {
@@ -654,7 +773,7 @@ type GetAppRequest struct {
 
 func (x *GetAppRequest) Reset() {
 	*x = GetAppRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[6]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +785,7 @@ func (x *GetAppRequest) String() string {
 func (*GetAppRequest) ProtoMessage() {}
 
 func (x *GetAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[6]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +798,7 @@ func (x *GetAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAppRequest.ProtoReflect.Descriptor instead.
 func (*GetAppRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{6}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetAppRequest) GetAppId() string {
@@ -707,7 +826,7 @@ type GetAppResponse struct {
 
 func (x *GetAppResponse) Reset() {
 	*x = GetAppResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[7]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -719,7 +838,7 @@ func (x *GetAppResponse) String() string {
 func (*GetAppResponse) ProtoMessage() {}
 
 func (x *GetAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[7]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -732,7 +851,7 @@ func (x *GetAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAppResponse.ProtoReflect.Descriptor instead.
 func (*GetAppResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{7}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetAppResponse) GetApp() *App {
@@ -759,7 +878,7 @@ type ListAppsRequest struct {
 
 func (x *ListAppsRequest) Reset() {
 	*x = ListAppsRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[8]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +890,7 @@ func (x *ListAppsRequest) String() string {
 func (*ListAppsRequest) ProtoMessage() {}
 
 func (x *ListAppsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[8]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +903,7 @@ func (x *ListAppsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAppsRequest.ProtoReflect.Descriptor instead.
 func (*ListAppsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{8}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListAppsRequest) GetMaxResults() int32 {
@@ -830,7 +949,7 @@ type ListAppsResponse struct {
 
 func (x *ListAppsResponse) Reset() {
 	*x = ListAppsResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[9]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +961,7 @@ func (x *ListAppsResponse) String() string {
 func (*ListAppsResponse) ProtoMessage() {}
 
 func (x *ListAppsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[9]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +974,7 @@ func (x *ListAppsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAppsResponse.ProtoReflect.Descriptor instead.
 func (*ListAppsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{9}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListAppsResponse) GetApps() []*App {
@@ -896,7 +1015,7 @@ type UpdateAppRequest struct {
 
 func (x *UpdateAppRequest) Reset() {
 	*x = UpdateAppRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[10]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1027,7 @@ func (x *UpdateAppRequest) String() string {
 func (*UpdateAppRequest) ProtoMessage() {}
 
 func (x *UpdateAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[10]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1040,7 @@ func (x *UpdateAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAppRequest.ProtoReflect.Descriptor instead.
 func (*UpdateAppRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{10}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateAppRequest) GetAppId() string {
@@ -963,7 +1082,7 @@ type UpdateAppResponse struct {
 
 func (x *UpdateAppResponse) Reset() {
 	*x = UpdateAppResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[11]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -975,7 +1094,7 @@ func (x *UpdateAppResponse) String() string {
 func (*UpdateAppResponse) ProtoMessage() {}
 
 func (x *UpdateAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[11]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -988,7 +1107,7 @@ func (x *UpdateAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateAppResponse.ProtoReflect.Descriptor instead.
 func (*UpdateAppResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{11}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateAppResponse) GetApp() *App {
@@ -1009,7 +1128,7 @@ type DeleteAppRequest struct {
 
 func (x *DeleteAppRequest) Reset() {
 	*x = DeleteAppRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[12]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1140,7 @@ func (x *DeleteAppRequest) String() string {
 func (*DeleteAppRequest) ProtoMessage() {}
 
 func (x *DeleteAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[12]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1153,7 @@ func (x *DeleteAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAppRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAppRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{12}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteAppRequest) GetAppId() string {
@@ -1055,7 +1174,7 @@ type DeleteAppResponse struct {
 
 func (x *DeleteAppResponse) Reset() {
 	*x = DeleteAppResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[13]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1186,7 @@ func (x *DeleteAppResponse) String() string {
 func (*DeleteAppResponse) ProtoMessage() {}
 
 func (x *DeleteAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[13]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1199,7 @@ func (x *DeleteAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAppResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAppResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{13}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteAppResponse) GetAppId() string {
@@ -1103,7 +1222,7 @@ type DeployAppRequest struct {
 
 func (x *DeployAppRequest) Reset() {
 	*x = DeployAppRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[14]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1234,7 @@ func (x *DeployAppRequest) String() string {
 func (*DeployAppRequest) ProtoMessage() {}
 
 func (x *DeployAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[14]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1247,7 @@ func (x *DeployAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeployAppRequest.ProtoReflect.Descriptor instead.
 func (*DeployAppRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{14}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeployAppRequest) GetAppId() string {
@@ -1156,7 +1275,7 @@ type DeployAppResponse struct {
 
 func (x *DeployAppResponse) Reset() {
 	*x = DeployAppResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[15]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1287,7 @@ func (x *DeployAppResponse) String() string {
 func (*DeployAppResponse) ProtoMessage() {}
 
 func (x *DeployAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[15]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1300,7 @@ func (x *DeployAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeployAppResponse.ProtoReflect.Descriptor instead.
 func (*DeployAppResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{15}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeployAppResponse) GetApp() *App {
@@ -1202,7 +1321,7 @@ type ListConfigParamsRequest struct {
 
 func (x *ListConfigParamsRequest) Reset() {
 	*x = ListConfigParamsRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[16]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1333,7 @@ func (x *ListConfigParamsRequest) String() string {
 func (*ListConfigParamsRequest) ProtoMessage() {}
 
 func (x *ListConfigParamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[16]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1346,7 @@ func (x *ListConfigParamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigParamsRequest.ProtoReflect.Descriptor instead.
 func (*ListConfigParamsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{16}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListConfigParamsRequest) GetAppServerUrl() string {
@@ -1248,7 +1367,7 @@ type ListConfigParamsResponse struct {
 
 func (x *ListConfigParamsResponse) Reset() {
 	*x = ListConfigParamsResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[17]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1379,7 @@ func (x *ListConfigParamsResponse) String() string {
 func (*ListConfigParamsResponse) ProtoMessage() {}
 
 func (x *ListConfigParamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[17]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1392,7 @@ func (x *ListConfigParamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigParamsResponse.ProtoReflect.Descriptor instead.
 func (*ListConfigParamsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{17}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListConfigParamsResponse) GetParamKeys() []string {
@@ -1296,7 +1415,7 @@ type ConfigureAppRequest struct {
 
 func (x *ConfigureAppRequest) Reset() {
 	*x = ConfigureAppRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[18]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1427,7 @@ func (x *ConfigureAppRequest) String() string {
 func (*ConfigureAppRequest) ProtoMessage() {}
 
 func (x *ConfigureAppRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[18]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1440,7 @@ func (x *ConfigureAppRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureAppRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureAppRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{18}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConfigureAppRequest) GetAppServerUrl() string {
@@ -1349,7 +1468,7 @@ type ConfigureAppResponse struct {
 
 func (x *ConfigureAppResponse) Reset() {
 	*x = ConfigureAppResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[19]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1480,7 @@ func (x *ConfigureAppResponse) String() string {
 func (*ConfigureAppResponse) ProtoMessage() {}
 
 func (x *ConfigureAppResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[19]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1493,7 @@ func (x *ConfigureAppResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureAppResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureAppResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{19}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ConfigureAppResponse) GetAppConfiguration() *AppConfiguration {
@@ -1397,7 +1516,7 @@ type GetAppConfigurationRequest struct {
 
 func (x *GetAppConfigurationRequest) Reset() {
 	*x = GetAppConfigurationRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[20]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1528,7 @@ func (x *GetAppConfigurationRequest) String() string {
 func (*GetAppConfigurationRequest) ProtoMessage() {}
 
 func (x *GetAppConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[20]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1541,7 @@ func (x *GetAppConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAppConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*GetAppConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{20}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetAppConfigurationRequest) GetAppConfigurationId() string {
@@ -1450,7 +1569,7 @@ type GetAppConfigurationResponse struct {
 
 func (x *GetAppConfigurationResponse) Reset() {
 	*x = GetAppConfigurationResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[21]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1581,7 @@ func (x *GetAppConfigurationResponse) String() string {
 func (*GetAppConfigurationResponse) ProtoMessage() {}
 
 func (x *GetAppConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[21]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1594,7 @@ func (x *GetAppConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAppConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*GetAppConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{21}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetAppConfigurationResponse) GetAppConfiguration() *AppConfiguration {
@@ -1502,7 +1621,7 @@ type ListAppConfigurationsRequest struct {
 
 func (x *ListAppConfigurationsRequest) Reset() {
 	*x = ListAppConfigurationsRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[22]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1633,7 @@ func (x *ListAppConfigurationsRequest) String() string {
 func (*ListAppConfigurationsRequest) ProtoMessage() {}
 
 func (x *ListAppConfigurationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[22]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1646,7 @@ func (x *ListAppConfigurationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAppConfigurationsRequest.ProtoReflect.Descriptor instead.
 func (*ListAppConfigurationsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{22}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListAppConfigurationsRequest) GetMaxResults() int32 {
@@ -1573,7 +1692,7 @@ type ListAppConfigurationsResponse struct {
 
 func (x *ListAppConfigurationsResponse) Reset() {
 	*x = ListAppConfigurationsResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[23]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1704,7 @@ func (x *ListAppConfigurationsResponse) String() string {
 func (*ListAppConfigurationsResponse) ProtoMessage() {}
 
 func (x *ListAppConfigurationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[23]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1717,7 @@ func (x *ListAppConfigurationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAppConfigurationsResponse.ProtoReflect.Descriptor instead.
 func (*ListAppConfigurationsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{23}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListAppConfigurationsResponse) GetAppConfigurations() []*AppConfiguration {
@@ -1633,7 +1752,7 @@ type DeleteAppConfigurationRequest struct {
 
 func (x *DeleteAppConfigurationRequest) Reset() {
 	*x = DeleteAppConfigurationRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[24]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1764,7 @@ func (x *DeleteAppConfigurationRequest) String() string {
 func (*DeleteAppConfigurationRequest) ProtoMessage() {}
 
 func (x *DeleteAppConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[24]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1777,7 @@ func (x *DeleteAppConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAppConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAppConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{24}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteAppConfigurationRequest) GetAppConfigId() string {
@@ -1679,7 +1798,7 @@ type DeleteAppConfigurationResponse struct {
 
 func (x *DeleteAppConfigurationResponse) Reset() {
 	*x = DeleteAppConfigurationResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[25]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1810,7 @@ func (x *DeleteAppConfigurationResponse) String() string {
 func (*DeleteAppConfigurationResponse) ProtoMessage() {}
 
 func (x *DeleteAppConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[25]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1823,7 @@ func (x *DeleteAppConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAppConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*DeleteAppConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{25}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteAppConfigurationResponse) GetAppConfigId() string {
@@ -1729,7 +1848,7 @@ type ListVersionsRequest struct {
 
 func (x *ListVersionsRequest) Reset() {
 	*x = ListVersionsRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[26]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1860,7 @@ func (x *ListVersionsRequest) String() string {
 func (*ListVersionsRequest) ProtoMessage() {}
 
 func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[26]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1873,7 @@ func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{26}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListVersionsRequest) GetAppId() string {
@@ -1791,7 +1910,7 @@ type ListVersionsResponse struct {
 
 func (x *ListVersionsResponse) Reset() {
 	*x = ListVersionsResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[27]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1922,7 @@ func (x *ListVersionsResponse) String() string {
 func (*ListVersionsResponse) ProtoMessage() {}
 
 func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[27]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1935,7 @@ func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{27}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListVersionsResponse) GetVersions() []*Version {
@@ -1850,7 +1969,7 @@ type RecordUploadRequest struct {
 
 func (x *RecordUploadRequest) Reset() {
 	*x = RecordUploadRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[28]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1981,7 @@ func (x *RecordUploadRequest) String() string {
 func (*RecordUploadRequest) ProtoMessage() {}
 
 func (x *RecordUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[28]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1994,7 @@ func (x *RecordUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordUploadRequest.ProtoReflect.Descriptor instead.
 func (*RecordUploadRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{28}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RecordUploadRequest) GetAppId() string {
@@ -1915,7 +2034,7 @@ type RecordUploadResponse struct {
 
 func (x *RecordUploadResponse) Reset() {
 	*x = RecordUploadResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[29]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1927,7 +2046,7 @@ func (x *RecordUploadResponse) String() string {
 func (*RecordUploadResponse) ProtoMessage() {}
 
 func (x *RecordUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[29]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1940,7 +2059,7 @@ func (x *RecordUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordUploadResponse.ProtoReflect.Descriptor instead.
 func (*RecordUploadResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{29}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{31}
 }
 
 // AuthorizeUploadRequest names the app.
@@ -1954,7 +2073,7 @@ type AuthorizeUploadRequest struct {
 
 func (x *AuthorizeUploadRequest) Reset() {
 	*x = AuthorizeUploadRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[30]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2085,7 @@ func (x *AuthorizeUploadRequest) String() string {
 func (*AuthorizeUploadRequest) ProtoMessage() {}
 
 func (x *AuthorizeUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[30]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2098,7 @@ func (x *AuthorizeUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeUploadRequest.ProtoReflect.Descriptor instead.
 func (*AuthorizeUploadRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{30}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AuthorizeUploadRequest) GetAppId() string {
@@ -2000,7 +2119,7 @@ type AuthorizeUploadResponse struct {
 
 func (x *AuthorizeUploadResponse) Reset() {
 	*x = AuthorizeUploadResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[31]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2131,7 @@ func (x *AuthorizeUploadResponse) String() string {
 func (*AuthorizeUploadResponse) ProtoMessage() {}
 
 func (x *AuthorizeUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[31]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2144,7 @@ func (x *AuthorizeUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizeUploadResponse.ProtoReflect.Descriptor instead.
 func (*AuthorizeUploadResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{31}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AuthorizeUploadResponse) GetOrgId() string {
@@ -2046,7 +2165,7 @@ type ResolveTargetRequest struct {
 
 func (x *ResolveTargetRequest) Reset() {
 	*x = ResolveTargetRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[32]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2058,7 +2177,7 @@ func (x *ResolveTargetRequest) String() string {
 func (*ResolveTargetRequest) ProtoMessage() {}
 
 func (x *ResolveTargetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[32]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2071,7 +2190,7 @@ func (x *ResolveTargetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTargetRequest.ProtoReflect.Descriptor instead.
 func (*ResolveTargetRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{32}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ResolveTargetRequest) GetTargetId() string {
@@ -2096,7 +2215,7 @@ type ResolveTargetResponse struct {
 
 func (x *ResolveTargetResponse) Reset() {
 	*x = ResolveTargetResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[33]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2227,7 @@ func (x *ResolveTargetResponse) String() string {
 func (*ResolveTargetResponse) ProtoMessage() {}
 
 func (x *ResolveTargetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[33]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2240,7 @@ func (x *ResolveTargetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTargetResponse.ProtoReflect.Descriptor instead.
 func (*ResolveTargetResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{33}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ResolveTargetResponse) GetTargetId() string {
@@ -2154,7 +2273,7 @@ type WatchAddressesRequest struct {
 
 func (x *WatchAddressesRequest) Reset() {
 	*x = WatchAddressesRequest{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[34]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2166,7 +2285,7 @@ func (x *WatchAddressesRequest) String() string {
 func (*WatchAddressesRequest) ProtoMessage() {}
 
 func (x *WatchAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[34]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2179,7 +2298,7 @@ func (x *WatchAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAddressesRequest.ProtoReflect.Descriptor instead.
 func (*WatchAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{34}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{36}
 }
 
 // WatchAddressesResponse is one step of the table's life.
@@ -2197,7 +2316,7 @@ type WatchAddressesResponse struct {
 
 func (x *WatchAddressesResponse) Reset() {
 	*x = WatchAddressesResponse{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[35]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2328,7 @@ func (x *WatchAddressesResponse) String() string {
 func (*WatchAddressesResponse) ProtoMessage() {}
 
 func (x *WatchAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[35]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2341,7 @@ func (x *WatchAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAddressesResponse.ProtoReflect.Descriptor instead.
 func (*WatchAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{35}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WatchAddressesResponse) GetUpserts() []*Address {
@@ -2273,7 +2392,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[36]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2285,7 +2404,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[36]
+	mi := &file_agentcloud_registry_v1_apps_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2298,7 +2417,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{36}
+	return file_agentcloud_registry_v1_apps_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Address) GetTargetId() string {
@@ -2418,7 +2537,16 @@ const file_agentcloud_registry_v1_apps_proto_rawDesc = "" +
 	"\vdescription\x18\x02 \x01(\tH\x00R\vdescription\x88\x01\x01\x12:\n" +
 	"\x16unauthenticated_access\x18\x03 \x01(\bH\x01R\x15unauthenticatedAccess\x88\x01\x01B\x0e\n" +
 	"\f_descriptionB\x19\n" +
-	"\x17_unauthenticated_access\"B\n" +
+	"\x17_unauthenticated_access\"\xc7\x01\n" +
+	"\x11ConnectAppRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12%\n" +
+	"\vdescription\x18\x03 \x01(\tH\x00R\vdescription\x88\x01\x01\x12:\n" +
+	"\x16unauthenticated_access\x18\x04 \x01(\bH\x01R\x15unauthenticatedAccess\x88\x01\x01B\x0e\n" +
+	"\f_descriptionB\x19\n" +
+	"\x17_unauthenticated_access\"C\n" +
+	"\x12ConnectAppResponse\x12-\n" +
+	"\x03app\x18\x01 \x01(\v2\x1b.agentcloud.registry.v1.AppR\x03app\"B\n" +
 	"\x11CreateAppResponse\x12-\n" +
 	"\x03app\x18\x01 \x01(\v2\x1b.agentcloud.registry.v1.AppR\x03app\"L\n" +
 	"\rGetAppRequest\x12\x15\n" +
@@ -2544,14 +2672,16 @@ const file_agentcloud_registry_v1_apps_proto_rawDesc = "" +
 	"\x15VERSION_STATE_PENDING\x10\x01\x12\x16\n" +
 	"\x12VERSION_STATE_LIVE\x10\x02\x12\x19\n" +
 	"\x15VERSION_STATE_RETIRED\x10\x03\x12\x18\n" +
-	"\x14VERSION_STATE_FAILED\x10\x042\xa4\x11\n" +
+	"\x14VERSION_STATE_FAILED\x10\x042\xa7\x12\n" +
 	"\vAppsService\x12\x80\x01\n" +
 	"\tCreateApp\x12(.agentcloud.registry.v1.CreateAppRequest\x1a).agentcloud.registry.v1.CreateAppResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/mcp_app/create_app\x12t\n" +
 	"\x06GetApp\x12%.agentcloud.registry.v1.GetAppRequest\x1a&.agentcloud.registry.v1.GetAppResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/mcp_app/get_app\x12|\n" +
 	"\bListApps\x12'.agentcloud.registry.v1.ListAppsRequest\x1a(.agentcloud.registry.v1.ListAppsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/mcp_app/list_apps\x12\x80\x01\n" +
 	"\tUpdateApp\x12(.agentcloud.registry.v1.UpdateAppRequest\x1a).agentcloud.registry.v1.UpdateAppResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\x1a\x13/mcp_app/update_app\x12\x80\x01\n" +
 	"\tDeleteApp\x12(.agentcloud.registry.v1.DeleteAppRequest\x1a).agentcloud.registry.v1.DeleteAppResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01**\x13/mcp_app/delete_app\x12\x80\x01\n" +
-	"\tDeployApp\x12(.agentcloud.registry.v1.DeployAppRequest\x1a).agentcloud.registry.v1.DeployAppResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/mcp_app/deploy_app\x12\x9d\x01\n" +
+	"\tDeployApp\x12(.agentcloud.registry.v1.DeployAppRequest\x1a).agentcloud.registry.v1.DeployAppResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/mcp_app/deploy_app\x12\x80\x01\n" +
+	"\n" +
+	"ConnectApp\x12).agentcloud.registry.v1.ConnectAppRequest\x1a*.agentcloud.registry.v1.ConnectAppResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/apps/connect\x12\x9d\x01\n" +
 	"\x10ListConfigParams\x12/.agentcloud.registry.v1.ListConfigParamsRequest\x1a0.agentcloud.registry.v1.ListConfigParamsResponse\"&\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/mcp_app/list_config_params\x12\x8c\x01\n" +
 	"\fConfigureApp\x12+.agentcloud.registry.v1.ConfigureAppRequest\x1a,.agentcloud.registry.v1.ConfigureAppResponse\"!\x82\xd3\xe4\x93\x02\x1b:\x01*\x1a\x16/mcp_app/configure_app\x12\xa9\x01\n" +
 	"\x13GetAppConfiguration\x122.agentcloud.registry.v1.GetAppConfigurationRequest\x1a3.agentcloud.registry.v1.GetAppConfigurationResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/mcp_app/get_app_configuration\x12\xb1\x01\n" +
@@ -2576,7 +2706,7 @@ func file_agentcloud_registry_v1_apps_proto_rawDescGZIP() []byte {
 }
 
 var file_agentcloud_registry_v1_apps_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agentcloud_registry_v1_apps_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_agentcloud_registry_v1_apps_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_agentcloud_registry_v1_apps_proto_goTypes = []any{
 	(AppServerStatus)(0),                   // 0: agentcloud.registry.v1.AppServerStatus
 	(VersionState)(0),                      // 1: agentcloud.registry.v1.VersionState
@@ -2585,104 +2715,109 @@ var file_agentcloud_registry_v1_apps_proto_goTypes = []any{
 	(*AppConfiguration)(nil),               // 4: agentcloud.registry.v1.AppConfiguration
 	(*Version)(nil),                        // 5: agentcloud.registry.v1.Version
 	(*CreateAppRequest)(nil),               // 6: agentcloud.registry.v1.CreateAppRequest
-	(*CreateAppResponse)(nil),              // 7: agentcloud.registry.v1.CreateAppResponse
-	(*GetAppRequest)(nil),                  // 8: agentcloud.registry.v1.GetAppRequest
-	(*GetAppResponse)(nil),                 // 9: agentcloud.registry.v1.GetAppResponse
-	(*ListAppsRequest)(nil),                // 10: agentcloud.registry.v1.ListAppsRequest
-	(*ListAppsResponse)(nil),               // 11: agentcloud.registry.v1.ListAppsResponse
-	(*UpdateAppRequest)(nil),               // 12: agentcloud.registry.v1.UpdateAppRequest
-	(*UpdateAppResponse)(nil),              // 13: agentcloud.registry.v1.UpdateAppResponse
-	(*DeleteAppRequest)(nil),               // 14: agentcloud.registry.v1.DeleteAppRequest
-	(*DeleteAppResponse)(nil),              // 15: agentcloud.registry.v1.DeleteAppResponse
-	(*DeployAppRequest)(nil),               // 16: agentcloud.registry.v1.DeployAppRequest
-	(*DeployAppResponse)(nil),              // 17: agentcloud.registry.v1.DeployAppResponse
-	(*ListConfigParamsRequest)(nil),        // 18: agentcloud.registry.v1.ListConfigParamsRequest
-	(*ListConfigParamsResponse)(nil),       // 19: agentcloud.registry.v1.ListConfigParamsResponse
-	(*ConfigureAppRequest)(nil),            // 20: agentcloud.registry.v1.ConfigureAppRequest
-	(*ConfigureAppResponse)(nil),           // 21: agentcloud.registry.v1.ConfigureAppResponse
-	(*GetAppConfigurationRequest)(nil),     // 22: agentcloud.registry.v1.GetAppConfigurationRequest
-	(*GetAppConfigurationResponse)(nil),    // 23: agentcloud.registry.v1.GetAppConfigurationResponse
-	(*ListAppConfigurationsRequest)(nil),   // 24: agentcloud.registry.v1.ListAppConfigurationsRequest
-	(*ListAppConfigurationsResponse)(nil),  // 25: agentcloud.registry.v1.ListAppConfigurationsResponse
-	(*DeleteAppConfigurationRequest)(nil),  // 26: agentcloud.registry.v1.DeleteAppConfigurationRequest
-	(*DeleteAppConfigurationResponse)(nil), // 27: agentcloud.registry.v1.DeleteAppConfigurationResponse
-	(*ListVersionsRequest)(nil),            // 28: agentcloud.registry.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),           // 29: agentcloud.registry.v1.ListVersionsResponse
-	(*RecordUploadRequest)(nil),            // 30: agentcloud.registry.v1.RecordUploadRequest
-	(*RecordUploadResponse)(nil),           // 31: agentcloud.registry.v1.RecordUploadResponse
-	(*AuthorizeUploadRequest)(nil),         // 32: agentcloud.registry.v1.AuthorizeUploadRequest
-	(*AuthorizeUploadResponse)(nil),        // 33: agentcloud.registry.v1.AuthorizeUploadResponse
-	(*ResolveTargetRequest)(nil),           // 34: agentcloud.registry.v1.ResolveTargetRequest
-	(*ResolveTargetResponse)(nil),          // 35: agentcloud.registry.v1.ResolveTargetResponse
-	(*WatchAddressesRequest)(nil),          // 36: agentcloud.registry.v1.WatchAddressesRequest
-	(*WatchAddressesResponse)(nil),         // 37: agentcloud.registry.v1.WatchAddressesResponse
-	(*Address)(nil),                        // 38: agentcloud.registry.v1.Address
-	nil,                                    // 39: agentcloud.registry.v1.ConfigureAppRequest.ParamsEntry
-	(*timestamppb.Timestamp)(nil),          // 40: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),                // 41: google.protobuf.Struct
+	(*ConnectAppRequest)(nil),              // 7: agentcloud.registry.v1.ConnectAppRequest
+	(*ConnectAppResponse)(nil),             // 8: agentcloud.registry.v1.ConnectAppResponse
+	(*CreateAppResponse)(nil),              // 9: agentcloud.registry.v1.CreateAppResponse
+	(*GetAppRequest)(nil),                  // 10: agentcloud.registry.v1.GetAppRequest
+	(*GetAppResponse)(nil),                 // 11: agentcloud.registry.v1.GetAppResponse
+	(*ListAppsRequest)(nil),                // 12: agentcloud.registry.v1.ListAppsRequest
+	(*ListAppsResponse)(nil),               // 13: agentcloud.registry.v1.ListAppsResponse
+	(*UpdateAppRequest)(nil),               // 14: agentcloud.registry.v1.UpdateAppRequest
+	(*UpdateAppResponse)(nil),              // 15: agentcloud.registry.v1.UpdateAppResponse
+	(*DeleteAppRequest)(nil),               // 16: agentcloud.registry.v1.DeleteAppRequest
+	(*DeleteAppResponse)(nil),              // 17: agentcloud.registry.v1.DeleteAppResponse
+	(*DeployAppRequest)(nil),               // 18: agentcloud.registry.v1.DeployAppRequest
+	(*DeployAppResponse)(nil),              // 19: agentcloud.registry.v1.DeployAppResponse
+	(*ListConfigParamsRequest)(nil),        // 20: agentcloud.registry.v1.ListConfigParamsRequest
+	(*ListConfigParamsResponse)(nil),       // 21: agentcloud.registry.v1.ListConfigParamsResponse
+	(*ConfigureAppRequest)(nil),            // 22: agentcloud.registry.v1.ConfigureAppRequest
+	(*ConfigureAppResponse)(nil),           // 23: agentcloud.registry.v1.ConfigureAppResponse
+	(*GetAppConfigurationRequest)(nil),     // 24: agentcloud.registry.v1.GetAppConfigurationRequest
+	(*GetAppConfigurationResponse)(nil),    // 25: agentcloud.registry.v1.GetAppConfigurationResponse
+	(*ListAppConfigurationsRequest)(nil),   // 26: agentcloud.registry.v1.ListAppConfigurationsRequest
+	(*ListAppConfigurationsResponse)(nil),  // 27: agentcloud.registry.v1.ListAppConfigurationsResponse
+	(*DeleteAppConfigurationRequest)(nil),  // 28: agentcloud.registry.v1.DeleteAppConfigurationRequest
+	(*DeleteAppConfigurationResponse)(nil), // 29: agentcloud.registry.v1.DeleteAppConfigurationResponse
+	(*ListVersionsRequest)(nil),            // 30: agentcloud.registry.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),           // 31: agentcloud.registry.v1.ListVersionsResponse
+	(*RecordUploadRequest)(nil),            // 32: agentcloud.registry.v1.RecordUploadRequest
+	(*RecordUploadResponse)(nil),           // 33: agentcloud.registry.v1.RecordUploadResponse
+	(*AuthorizeUploadRequest)(nil),         // 34: agentcloud.registry.v1.AuthorizeUploadRequest
+	(*AuthorizeUploadResponse)(nil),        // 35: agentcloud.registry.v1.AuthorizeUploadResponse
+	(*ResolveTargetRequest)(nil),           // 36: agentcloud.registry.v1.ResolveTargetRequest
+	(*ResolveTargetResponse)(nil),          // 37: agentcloud.registry.v1.ResolveTargetResponse
+	(*WatchAddressesRequest)(nil),          // 38: agentcloud.registry.v1.WatchAddressesRequest
+	(*WatchAddressesResponse)(nil),         // 39: agentcloud.registry.v1.WatchAddressesResponse
+	(*Address)(nil),                        // 40: agentcloud.registry.v1.Address
+	nil,                                    // 41: agentcloud.registry.v1.ConfigureAppRequest.ParamsEntry
+	(*timestamppb.Timestamp)(nil),          // 42: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),                // 43: google.protobuf.Struct
 }
 var file_agentcloud_registry_v1_apps_proto_depIdxs = []int32{
 	0,  // 0: agentcloud.registry.v1.AppServerInfo.status:type_name -> agentcloud.registry.v1.AppServerStatus
-	40, // 1: agentcloud.registry.v1.App.created_at:type_name -> google.protobuf.Timestamp
-	40, // 2: agentcloud.registry.v1.App.updated_at:type_name -> google.protobuf.Timestamp
+	42, // 1: agentcloud.registry.v1.App.created_at:type_name -> google.protobuf.Timestamp
+	42, // 2: agentcloud.registry.v1.App.updated_at:type_name -> google.protobuf.Timestamp
 	2,  // 3: agentcloud.registry.v1.App.app_server_info:type_name -> agentcloud.registry.v1.AppServerInfo
-	41, // 4: agentcloud.registry.v1.App.deployment_metadata:type_name -> google.protobuf.Struct
+	43, // 4: agentcloud.registry.v1.App.deployment_metadata:type_name -> google.protobuf.Struct
 	3,  // 5: agentcloud.registry.v1.AppConfiguration.app:type_name -> agentcloud.registry.v1.App
-	40, // 6: agentcloud.registry.v1.AppConfiguration.created_at:type_name -> google.protobuf.Timestamp
+	42, // 6: agentcloud.registry.v1.AppConfiguration.created_at:type_name -> google.protobuf.Timestamp
 	2,  // 7: agentcloud.registry.v1.AppConfiguration.app_server_info:type_name -> agentcloud.registry.v1.AppServerInfo
 	1,  // 8: agentcloud.registry.v1.Version.state:type_name -> agentcloud.registry.v1.VersionState
-	41, // 9: agentcloud.registry.v1.Version.deployment_metadata:type_name -> google.protobuf.Struct
-	40, // 10: agentcloud.registry.v1.Version.created_at:type_name -> google.protobuf.Timestamp
-	40, // 11: agentcloud.registry.v1.Version.live_at:type_name -> google.protobuf.Timestamp
-	3,  // 12: agentcloud.registry.v1.CreateAppResponse.app:type_name -> agentcloud.registry.v1.App
-	3,  // 13: agentcloud.registry.v1.GetAppResponse.app:type_name -> agentcloud.registry.v1.App
-	3,  // 14: agentcloud.registry.v1.ListAppsResponse.apps:type_name -> agentcloud.registry.v1.App
-	3,  // 15: agentcloud.registry.v1.UpdateAppResponse.app:type_name -> agentcloud.registry.v1.App
-	41, // 16: agentcloud.registry.v1.DeployAppRequest.deployment_metadata:type_name -> google.protobuf.Struct
-	3,  // 17: agentcloud.registry.v1.DeployAppResponse.app:type_name -> agentcloud.registry.v1.App
-	39, // 18: agentcloud.registry.v1.ConfigureAppRequest.params:type_name -> agentcloud.registry.v1.ConfigureAppRequest.ParamsEntry
-	4,  // 19: agentcloud.registry.v1.ConfigureAppResponse.app_configuration:type_name -> agentcloud.registry.v1.AppConfiguration
-	4,  // 20: agentcloud.registry.v1.GetAppConfigurationResponse.app_configuration:type_name -> agentcloud.registry.v1.AppConfiguration
-	4,  // 21: agentcloud.registry.v1.ListAppConfigurationsResponse.app_configurations:type_name -> agentcloud.registry.v1.AppConfiguration
-	5,  // 22: agentcloud.registry.v1.ListVersionsResponse.versions:type_name -> agentcloud.registry.v1.Version
-	38, // 23: agentcloud.registry.v1.WatchAddressesResponse.upserts:type_name -> agentcloud.registry.v1.Address
-	6,  // 24: agentcloud.registry.v1.AppsService.CreateApp:input_type -> agentcloud.registry.v1.CreateAppRequest
-	8,  // 25: agentcloud.registry.v1.AppsService.GetApp:input_type -> agentcloud.registry.v1.GetAppRequest
-	10, // 26: agentcloud.registry.v1.AppsService.ListApps:input_type -> agentcloud.registry.v1.ListAppsRequest
-	12, // 27: agentcloud.registry.v1.AppsService.UpdateApp:input_type -> agentcloud.registry.v1.UpdateAppRequest
-	14, // 28: agentcloud.registry.v1.AppsService.DeleteApp:input_type -> agentcloud.registry.v1.DeleteAppRequest
-	16, // 29: agentcloud.registry.v1.AppsService.DeployApp:input_type -> agentcloud.registry.v1.DeployAppRequest
-	18, // 30: agentcloud.registry.v1.AppsService.ListConfigParams:input_type -> agentcloud.registry.v1.ListConfigParamsRequest
-	20, // 31: agentcloud.registry.v1.AppsService.ConfigureApp:input_type -> agentcloud.registry.v1.ConfigureAppRequest
-	22, // 32: agentcloud.registry.v1.AppsService.GetAppConfiguration:input_type -> agentcloud.registry.v1.GetAppConfigurationRequest
-	24, // 33: agentcloud.registry.v1.AppsService.ListAppConfigurations:input_type -> agentcloud.registry.v1.ListAppConfigurationsRequest
-	26, // 34: agentcloud.registry.v1.AppsService.DeleteAppConfiguration:input_type -> agentcloud.registry.v1.DeleteAppConfigurationRequest
-	28, // 35: agentcloud.registry.v1.AppsService.ListVersions:input_type -> agentcloud.registry.v1.ListVersionsRequest
-	30, // 36: agentcloud.registry.v1.AppsService.RecordUpload:input_type -> agentcloud.registry.v1.RecordUploadRequest
-	32, // 37: agentcloud.registry.v1.AppsService.AuthorizeUpload:input_type -> agentcloud.registry.v1.AuthorizeUploadRequest
-	34, // 38: agentcloud.registry.v1.AppsService.ResolveTarget:input_type -> agentcloud.registry.v1.ResolveTargetRequest
-	36, // 39: agentcloud.registry.v1.AppsService.WatchAddresses:input_type -> agentcloud.registry.v1.WatchAddressesRequest
-	7,  // 40: agentcloud.registry.v1.AppsService.CreateApp:output_type -> agentcloud.registry.v1.CreateAppResponse
-	9,  // 41: agentcloud.registry.v1.AppsService.GetApp:output_type -> agentcloud.registry.v1.GetAppResponse
-	11, // 42: agentcloud.registry.v1.AppsService.ListApps:output_type -> agentcloud.registry.v1.ListAppsResponse
-	13, // 43: agentcloud.registry.v1.AppsService.UpdateApp:output_type -> agentcloud.registry.v1.UpdateAppResponse
-	15, // 44: agentcloud.registry.v1.AppsService.DeleteApp:output_type -> agentcloud.registry.v1.DeleteAppResponse
-	17, // 45: agentcloud.registry.v1.AppsService.DeployApp:output_type -> agentcloud.registry.v1.DeployAppResponse
-	19, // 46: agentcloud.registry.v1.AppsService.ListConfigParams:output_type -> agentcloud.registry.v1.ListConfigParamsResponse
-	21, // 47: agentcloud.registry.v1.AppsService.ConfigureApp:output_type -> agentcloud.registry.v1.ConfigureAppResponse
-	23, // 48: agentcloud.registry.v1.AppsService.GetAppConfiguration:output_type -> agentcloud.registry.v1.GetAppConfigurationResponse
-	25, // 49: agentcloud.registry.v1.AppsService.ListAppConfigurations:output_type -> agentcloud.registry.v1.ListAppConfigurationsResponse
-	27, // 50: agentcloud.registry.v1.AppsService.DeleteAppConfiguration:output_type -> agentcloud.registry.v1.DeleteAppConfigurationResponse
-	29, // 51: agentcloud.registry.v1.AppsService.ListVersions:output_type -> agentcloud.registry.v1.ListVersionsResponse
-	31, // 52: agentcloud.registry.v1.AppsService.RecordUpload:output_type -> agentcloud.registry.v1.RecordUploadResponse
-	33, // 53: agentcloud.registry.v1.AppsService.AuthorizeUpload:output_type -> agentcloud.registry.v1.AuthorizeUploadResponse
-	35, // 54: agentcloud.registry.v1.AppsService.ResolveTarget:output_type -> agentcloud.registry.v1.ResolveTargetResponse
-	37, // 55: agentcloud.registry.v1.AppsService.WatchAddresses:output_type -> agentcloud.registry.v1.WatchAddressesResponse
-	40, // [40:56] is the sub-list for method output_type
-	24, // [24:40] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	43, // 9: agentcloud.registry.v1.Version.deployment_metadata:type_name -> google.protobuf.Struct
+	42, // 10: agentcloud.registry.v1.Version.created_at:type_name -> google.protobuf.Timestamp
+	42, // 11: agentcloud.registry.v1.Version.live_at:type_name -> google.protobuf.Timestamp
+	3,  // 12: agentcloud.registry.v1.ConnectAppResponse.app:type_name -> agentcloud.registry.v1.App
+	3,  // 13: agentcloud.registry.v1.CreateAppResponse.app:type_name -> agentcloud.registry.v1.App
+	3,  // 14: agentcloud.registry.v1.GetAppResponse.app:type_name -> agentcloud.registry.v1.App
+	3,  // 15: agentcloud.registry.v1.ListAppsResponse.apps:type_name -> agentcloud.registry.v1.App
+	3,  // 16: agentcloud.registry.v1.UpdateAppResponse.app:type_name -> agentcloud.registry.v1.App
+	43, // 17: agentcloud.registry.v1.DeployAppRequest.deployment_metadata:type_name -> google.protobuf.Struct
+	3,  // 18: agentcloud.registry.v1.DeployAppResponse.app:type_name -> agentcloud.registry.v1.App
+	41, // 19: agentcloud.registry.v1.ConfigureAppRequest.params:type_name -> agentcloud.registry.v1.ConfigureAppRequest.ParamsEntry
+	4,  // 20: agentcloud.registry.v1.ConfigureAppResponse.app_configuration:type_name -> agentcloud.registry.v1.AppConfiguration
+	4,  // 21: agentcloud.registry.v1.GetAppConfigurationResponse.app_configuration:type_name -> agentcloud.registry.v1.AppConfiguration
+	4,  // 22: agentcloud.registry.v1.ListAppConfigurationsResponse.app_configurations:type_name -> agentcloud.registry.v1.AppConfiguration
+	5,  // 23: agentcloud.registry.v1.ListVersionsResponse.versions:type_name -> agentcloud.registry.v1.Version
+	40, // 24: agentcloud.registry.v1.WatchAddressesResponse.upserts:type_name -> agentcloud.registry.v1.Address
+	6,  // 25: agentcloud.registry.v1.AppsService.CreateApp:input_type -> agentcloud.registry.v1.CreateAppRequest
+	10, // 26: agentcloud.registry.v1.AppsService.GetApp:input_type -> agentcloud.registry.v1.GetAppRequest
+	12, // 27: agentcloud.registry.v1.AppsService.ListApps:input_type -> agentcloud.registry.v1.ListAppsRequest
+	14, // 28: agentcloud.registry.v1.AppsService.UpdateApp:input_type -> agentcloud.registry.v1.UpdateAppRequest
+	16, // 29: agentcloud.registry.v1.AppsService.DeleteApp:input_type -> agentcloud.registry.v1.DeleteAppRequest
+	18, // 30: agentcloud.registry.v1.AppsService.DeployApp:input_type -> agentcloud.registry.v1.DeployAppRequest
+	7,  // 31: agentcloud.registry.v1.AppsService.ConnectApp:input_type -> agentcloud.registry.v1.ConnectAppRequest
+	20, // 32: agentcloud.registry.v1.AppsService.ListConfigParams:input_type -> agentcloud.registry.v1.ListConfigParamsRequest
+	22, // 33: agentcloud.registry.v1.AppsService.ConfigureApp:input_type -> agentcloud.registry.v1.ConfigureAppRequest
+	24, // 34: agentcloud.registry.v1.AppsService.GetAppConfiguration:input_type -> agentcloud.registry.v1.GetAppConfigurationRequest
+	26, // 35: agentcloud.registry.v1.AppsService.ListAppConfigurations:input_type -> agentcloud.registry.v1.ListAppConfigurationsRequest
+	28, // 36: agentcloud.registry.v1.AppsService.DeleteAppConfiguration:input_type -> agentcloud.registry.v1.DeleteAppConfigurationRequest
+	30, // 37: agentcloud.registry.v1.AppsService.ListVersions:input_type -> agentcloud.registry.v1.ListVersionsRequest
+	32, // 38: agentcloud.registry.v1.AppsService.RecordUpload:input_type -> agentcloud.registry.v1.RecordUploadRequest
+	34, // 39: agentcloud.registry.v1.AppsService.AuthorizeUpload:input_type -> agentcloud.registry.v1.AuthorizeUploadRequest
+	36, // 40: agentcloud.registry.v1.AppsService.ResolveTarget:input_type -> agentcloud.registry.v1.ResolveTargetRequest
+	38, // 41: agentcloud.registry.v1.AppsService.WatchAddresses:input_type -> agentcloud.registry.v1.WatchAddressesRequest
+	9,  // 42: agentcloud.registry.v1.AppsService.CreateApp:output_type -> agentcloud.registry.v1.CreateAppResponse
+	11, // 43: agentcloud.registry.v1.AppsService.GetApp:output_type -> agentcloud.registry.v1.GetAppResponse
+	13, // 44: agentcloud.registry.v1.AppsService.ListApps:output_type -> agentcloud.registry.v1.ListAppsResponse
+	15, // 45: agentcloud.registry.v1.AppsService.UpdateApp:output_type -> agentcloud.registry.v1.UpdateAppResponse
+	17, // 46: agentcloud.registry.v1.AppsService.DeleteApp:output_type -> agentcloud.registry.v1.DeleteAppResponse
+	19, // 47: agentcloud.registry.v1.AppsService.DeployApp:output_type -> agentcloud.registry.v1.DeployAppResponse
+	8,  // 48: agentcloud.registry.v1.AppsService.ConnectApp:output_type -> agentcloud.registry.v1.ConnectAppResponse
+	21, // 49: agentcloud.registry.v1.AppsService.ListConfigParams:output_type -> agentcloud.registry.v1.ListConfigParamsResponse
+	23, // 50: agentcloud.registry.v1.AppsService.ConfigureApp:output_type -> agentcloud.registry.v1.ConfigureAppResponse
+	25, // 51: agentcloud.registry.v1.AppsService.GetAppConfiguration:output_type -> agentcloud.registry.v1.GetAppConfigurationResponse
+	27, // 52: agentcloud.registry.v1.AppsService.ListAppConfigurations:output_type -> agentcloud.registry.v1.ListAppConfigurationsResponse
+	29, // 53: agentcloud.registry.v1.AppsService.DeleteAppConfiguration:output_type -> agentcloud.registry.v1.DeleteAppConfigurationResponse
+	31, // 54: agentcloud.registry.v1.AppsService.ListVersions:output_type -> agentcloud.registry.v1.ListVersionsResponse
+	33, // 55: agentcloud.registry.v1.AppsService.RecordUpload:output_type -> agentcloud.registry.v1.RecordUploadResponse
+	35, // 56: agentcloud.registry.v1.AppsService.AuthorizeUpload:output_type -> agentcloud.registry.v1.AuthorizeUploadResponse
+	37, // 57: agentcloud.registry.v1.AppsService.ResolveTarget:output_type -> agentcloud.registry.v1.ResolveTargetResponse
+	39, // 58: agentcloud.registry.v1.AppsService.WatchAddresses:output_type -> agentcloud.registry.v1.WatchAddressesResponse
+	42, // [42:59] is the sub-list for method output_type
+	25, // [25:42] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_registry_v1_apps_proto_init() }
@@ -2693,14 +2828,15 @@ func file_agentcloud_registry_v1_apps_proto_init() {
 	file_agentcloud_registry_v1_apps_proto_msgTypes[0].OneofWrappers = []any{}
 	file_agentcloud_registry_v1_apps_proto_msgTypes[1].OneofWrappers = []any{}
 	file_agentcloud_registry_v1_apps_proto_msgTypes[4].OneofWrappers = []any{}
-	file_agentcloud_registry_v1_apps_proto_msgTypes[10].OneofWrappers = []any{}
+	file_agentcloud_registry_v1_apps_proto_msgTypes[5].OneofWrappers = []any{}
+	file_agentcloud_registry_v1_apps_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_registry_v1_apps_proto_rawDesc), len(file_agentcloud_registry_v1_apps_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	AppsService_UpdateApp_FullMethodName              = "/agentcloud.registry.v1.AppsService/UpdateApp"
 	AppsService_DeleteApp_FullMethodName              = "/agentcloud.registry.v1.AppsService/DeleteApp"
 	AppsService_DeployApp_FullMethodName              = "/agentcloud.registry.v1.AppsService/DeployApp"
+	AppsService_ConnectApp_FullMethodName             = "/agentcloud.registry.v1.AppsService/ConnectApp"
 	AppsService_ListConfigParams_FullMethodName       = "/agentcloud.registry.v1.AppsService/ListConfigParams"
 	AppsService_ConfigureApp_FullMethodName           = "/agentcloud.registry.v1.AppsService/ConfigureApp"
 	AppsService_GetAppConfiguration_FullMethodName    = "/agentcloud.registry.v1.AppsService/GetAppConfiguration"
@@ -59,6 +60,9 @@ type AppsServiceClient interface {
 	// answers when the version is live or has failed, at most 300 s later; called
 	// again it joins the deploy that is under way or gives the same answer.
 	DeployApp(ctx context.Context, in *DeployAppRequest, opts ...grpc.CallOption) (*DeployAppResponse, error)
+	// ConnectApp puts an app's address in front of an MCP server that runs elsewhere; the
+	// app is made when there is none of that name.
+	ConnectApp(ctx context.Context, in *ConnectAppRequest, opts ...grpc.CallOption) (*ConnectAppResponse, error)
 	// ListConfigParams lists the dotted names of the secrets that each user of an app brings.
 	ListConfigParams(ctx context.Context, in *ListConfigParamsRequest, opts ...grpc.CallOption) (*ListConfigParamsResponse, error)
 	// ConfigureApp gives the caller an instance of the app with secrets of their own.
@@ -145,6 +149,16 @@ func (c *appsServiceClient) DeployApp(ctx context.Context, in *DeployAppRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeployAppResponse)
 	err := c.cc.Invoke(ctx, AppsService_DeployApp_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *appsServiceClient) ConnectApp(ctx context.Context, in *ConnectAppRequest, opts ...grpc.CallOption) (*ConnectAppResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConnectAppResponse)
+	err := c.cc.Invoke(ctx, AppsService_ConnectApp_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -280,6 +294,9 @@ type AppsServiceServer interface {
 	// answers when the version is live or has failed, at most 300 s later; called
 	// again it joins the deploy that is under way or gives the same answer.
 	DeployApp(context.Context, *DeployAppRequest) (*DeployAppResponse, error)
+	// ConnectApp puts an app's address in front of an MCP server that runs elsewhere; the
+	// app is made when there is none of that name.
+	ConnectApp(context.Context, *ConnectAppRequest) (*ConnectAppResponse, error)
 	// ListConfigParams lists the dotted names of the secrets that each user of an app brings.
 	ListConfigParams(context.Context, *ListConfigParamsRequest) (*ListConfigParamsResponse, error)
 	// ConfigureApp gives the caller an instance of the app with secrets of their own.
@@ -329,6 +346,9 @@ func (UnimplementedAppsServiceServer) DeleteApp(context.Context, *DeleteAppReque
 }
 func (UnimplementedAppsServiceServer) DeployApp(context.Context, *DeployAppRequest) (*DeployAppResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeployApp not implemented")
+}
+func (UnimplementedAppsServiceServer) ConnectApp(context.Context, *ConnectAppRequest) (*ConnectAppResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConnectApp not implemented")
 }
 func (UnimplementedAppsServiceServer) ListConfigParams(context.Context, *ListConfigParamsRequest) (*ListConfigParamsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConfigParams not implemented")
@@ -485,6 +505,24 @@ func _AppsService_DeployApp_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AppsServiceServer).DeployApp(ctx, req.(*DeployAppRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AppsService_ConnectApp_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectAppRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AppsServiceServer).ConnectApp(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AppsService_ConnectApp_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AppsServiceServer).ConnectApp(ctx, req.(*ConnectAppRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -692,6 +730,10 @@ var AppsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeployApp",
 			Handler:    _AppsService_DeployApp_Handler,
+		},
+		{
+			MethodName: "ConnectApp",
+			Handler:    _AppsService_ConnectApp_Handler,
 		},
 		{
 			MethodName: "ListConfigParams",

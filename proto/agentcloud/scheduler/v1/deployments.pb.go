@@ -328,6 +328,152 @@ func (x *DeployResponse) GetUserParams() []string {
 	return nil
 }
 
+// ConnectRequest is a server that runs elsewhere.
+type ConnectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app that gets the version.
+	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,2,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// The version.
+	VersionId string `protobuf:"bytes,3,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// Its number.
+	Number int64 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
+	// The app's name.
+	AppName string `protobuf:"bytes,5,opt,name=app_name,json=appName,proto3" json:"app_name,omitempty"`
+	// URL where the server takes MCP messages by streamable HTTP.
+	Url           string `protobuf:"bytes,6,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectRequest) Reset() {
+	*x = ConnectRequest{}
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectRequest) ProtoMessage() {}
+
+func (x *ConnectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectRequest.ProtoReflect.Descriptor instead.
+func (*ConnectRequest) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ConnectRequest) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *ConnectRequest) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *ConnectRequest) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *ConnectRequest) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ConnectRequest) GetAppName() string {
+	if x != nil {
+		return x.AppName
+	}
+	return ""
+}
+
+func (x *ConnectRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// ConnectResponse is the end of it.
+type ConnectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it ended.
+	Outcome DeployOutcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=agentcloud.scheduler.v1.DeployOutcome" json:"outcome,omitempty"`
+	// Why it failed, for people.
+	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectResponse) Reset() {
+	*x = ConnectResponse{}
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectResponse) ProtoMessage() {}
+
+func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectResponse.ProtoReflect.Descriptor instead.
+func (*ConnectResponse) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ConnectResponse) GetOutcome() DeployOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return DeployOutcome_DEPLOY_OUTCOME_UNSPECIFIED
+}
+
+func (x *ConnectResponse) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // RemoveRequest names the target.
 type RemoveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -339,7 +485,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[2]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +497,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[2]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +510,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{2}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RemoveRequest) GetTargetId() string {
@@ -383,7 +529,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[3]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +541,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[3]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +554,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{3}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{5}
 }
 
 // WatchEndpointsRequest asks for the table.
@@ -420,7 +566,7 @@ type WatchEndpointsRequest struct {
 
 func (x *WatchEndpointsRequest) Reset() {
 	*x = WatchEndpointsRequest{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[4]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -432,7 +578,7 @@ func (x *WatchEndpointsRequest) String() string {
 func (*WatchEndpointsRequest) ProtoMessage() {}
 
 func (x *WatchEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[4]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -445,7 +591,7 @@ func (x *WatchEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{4}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{6}
 }
 
 // WatchEndpointsResponse is one step of the table's life.
@@ -463,7 +609,7 @@ type WatchEndpointsResponse struct {
 
 func (x *WatchEndpointsResponse) Reset() {
 	*x = WatchEndpointsResponse{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[5]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +621,7 @@ func (x *WatchEndpointsResponse) String() string {
 func (*WatchEndpointsResponse) ProtoMessage() {}
 
 func (x *WatchEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[5]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +634,7 @@ func (x *WatchEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{5}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WatchEndpointsResponse) GetUpserts() []*Endpoint {
@@ -562,7 +708,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[6]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +720,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[6]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +733,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{6}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Endpoint) GetTargetId() string {
@@ -741,7 +887,7 @@ type IdentifyAgentRequest struct {
 
 func (x *IdentifyAgentRequest) Reset() {
 	*x = IdentifyAgentRequest{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[7]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +899,7 @@ func (x *IdentifyAgentRequest) String() string {
 func (*IdentifyAgentRequest) ProtoMessage() {}
 
 func (x *IdentifyAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[7]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +912,7 @@ func (x *IdentifyAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyAgentRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyAgentRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{7}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *IdentifyAgentRequest) GetToken() string {
@@ -795,7 +941,7 @@ type IdentifyAgentResponse struct {
 
 func (x *IdentifyAgentResponse) Reset() {
 	*x = IdentifyAgentResponse{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[8]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +953,7 @@ func (x *IdentifyAgentResponse) String() string {
 func (*IdentifyAgentResponse) ProtoMessage() {}
 
 func (x *IdentifyAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[8]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +966,7 @@ func (x *IdentifyAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyAgentResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyAgentResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{8}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *IdentifyAgentResponse) GetTargetId() string {
@@ -869,7 +1015,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[9]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1027,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[9]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1040,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{9}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListAgentsRequest) GetTargetId() string {
@@ -915,7 +1061,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[10]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1073,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[10]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1086,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{10}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -977,7 +1123,7 @@ type Agent struct {
 
 func (x *Agent) Reset() {
 	*x = Agent{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[11]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1135,7 @@ func (x *Agent) String() string {
 func (*Agent) ProtoMessage() {}
 
 func (x *Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[11]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1148,7 @@ func (x *Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agent.ProtoReflect.Descriptor instead.
 func (*Agent) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{11}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Agent) GetInstanceId() string {
@@ -1094,7 +1240,18 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\aoutcome\x18\x01 \x01(\x0e2&.agentcloud.scheduler.v1.DeployOutcomeR\aoutcome\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1f\n" +
 	"\vuser_params\x18\x03 \x03(\tR\n" +
-	"userParams\",\n" +
+	"userParams\"\xa8\x01\n" +
+	"\x0eConnectRequest\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\x03 \x01(\tR\tversionId\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\x03R\x06number\x12\x19\n" +
+	"\bapp_name\x18\x05 \x01(\tR\aappName\x12\x10\n" +
+	"\x03url\x18\x06 \x01(\tR\x03url\"i\n" +
+	"\x0fConnectResponse\x12@\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2&.agentcloud.scheduler.v1.DeployOutcomeR\aoutcome\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\",\n" +
 	"\rRemoveRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\"\x10\n" +
 	"\x0eRemoveResponse\"\x17\n" +
@@ -1170,9 +1327,10 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x13AGENT_STATE_BACKOFF\x10\x03\x12\x1a\n" +
 	"\x16AGENT_STATE_CRASH_LOOP\x10\x04\x12\x18\n" +
 	"\x14AGENT_STATE_DRAINING\x10\x05\x12\x17\n" +
-	"\x13AGENT_STATE_STOPPED\x10\x062\x96\x04\n" +
+	"\x13AGENT_STATE_STOPPED\x10\x062\xf4\x04\n" +
 	"\x12DeploymentsService\x12Y\n" +
-	"\x06Deploy\x12&.agentcloud.scheduler.v1.DeployRequest\x1a'.agentcloud.scheduler.v1.DeployResponse\x12Y\n" +
+	"\x06Deploy\x12&.agentcloud.scheduler.v1.DeployRequest\x1a'.agentcloud.scheduler.v1.DeployResponse\x12\\\n" +
+	"\aConnect\x12'.agentcloud.scheduler.v1.ConnectRequest\x1a(.agentcloud.scheduler.v1.ConnectResponse\x12Y\n" +
 	"\x06Remove\x12&.agentcloud.scheduler.v1.RemoveRequest\x1a'.agentcloud.scheduler.v1.RemoveResponse\x12s\n" +
 	"\x0eWatchEndpoints\x12..agentcloud.scheduler.v1.WatchEndpointsRequest\x1a/.agentcloud.scheduler.v1.WatchEndpointsResponse0\x01\x12n\n" +
 	"\rIdentifyAgent\x12-.agentcloud.scheduler.v1.IdentifyAgentRequest\x1a..agentcloud.scheduler.v1.IdentifyAgentResponse\x12e\n" +
@@ -1192,47 +1350,52 @@ func file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP() []byte {
 }
 
 var file_agentcloud_scheduler_v1_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agentcloud_scheduler_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_agentcloud_scheduler_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_agentcloud_scheduler_v1_deployments_proto_goTypes = []any{
 	(DeployOutcome)(0),             // 0: agentcloud.scheduler.v1.DeployOutcome
 	(AgentState)(0),                // 1: agentcloud.scheduler.v1.AgentState
 	(*DeployRequest)(nil),          // 2: agentcloud.scheduler.v1.DeployRequest
 	(*DeployResponse)(nil),         // 3: agentcloud.scheduler.v1.DeployResponse
-	(*RemoveRequest)(nil),          // 4: agentcloud.scheduler.v1.RemoveRequest
-	(*RemoveResponse)(nil),         // 5: agentcloud.scheduler.v1.RemoveResponse
-	(*WatchEndpointsRequest)(nil),  // 6: agentcloud.scheduler.v1.WatchEndpointsRequest
-	(*WatchEndpointsResponse)(nil), // 7: agentcloud.scheduler.v1.WatchEndpointsResponse
-	(*Endpoint)(nil),               // 8: agentcloud.scheduler.v1.Endpoint
-	(*IdentifyAgentRequest)(nil),   // 9: agentcloud.scheduler.v1.IdentifyAgentRequest
-	(*IdentifyAgentResponse)(nil),  // 10: agentcloud.scheduler.v1.IdentifyAgentResponse
-	(*ListAgentsRequest)(nil),      // 11: agentcloud.scheduler.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),     // 12: agentcloud.scheduler.v1.ListAgentsResponse
-	(*Agent)(nil),                  // 13: agentcloud.scheduler.v1.Agent
-	nil,                            // 14: agentcloud.scheduler.v1.DeployRequest.ParamsEntry
-	nil,                            // 15: agentcloud.scheduler.v1.DeployRequest.VariablesEntry
+	(*ConnectRequest)(nil),         // 4: agentcloud.scheduler.v1.ConnectRequest
+	(*ConnectResponse)(nil),        // 5: agentcloud.scheduler.v1.ConnectResponse
+	(*RemoveRequest)(nil),          // 6: agentcloud.scheduler.v1.RemoveRequest
+	(*RemoveResponse)(nil),         // 7: agentcloud.scheduler.v1.RemoveResponse
+	(*WatchEndpointsRequest)(nil),  // 8: agentcloud.scheduler.v1.WatchEndpointsRequest
+	(*WatchEndpointsResponse)(nil), // 9: agentcloud.scheduler.v1.WatchEndpointsResponse
+	(*Endpoint)(nil),               // 10: agentcloud.scheduler.v1.Endpoint
+	(*IdentifyAgentRequest)(nil),   // 11: agentcloud.scheduler.v1.IdentifyAgentRequest
+	(*IdentifyAgentResponse)(nil),  // 12: agentcloud.scheduler.v1.IdentifyAgentResponse
+	(*ListAgentsRequest)(nil),      // 13: agentcloud.scheduler.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),     // 14: agentcloud.scheduler.v1.ListAgentsResponse
+	(*Agent)(nil),                  // 15: agentcloud.scheduler.v1.Agent
+	nil,                            // 16: agentcloud.scheduler.v1.DeployRequest.ParamsEntry
+	nil,                            // 17: agentcloud.scheduler.v1.DeployRequest.VariablesEntry
 }
 var file_agentcloud_scheduler_v1_deployments_proto_depIdxs = []int32{
-	14, // 0: agentcloud.scheduler.v1.DeployRequest.params:type_name -> agentcloud.scheduler.v1.DeployRequest.ParamsEntry
-	15, // 1: agentcloud.scheduler.v1.DeployRequest.variables:type_name -> agentcloud.scheduler.v1.DeployRequest.VariablesEntry
+	16, // 0: agentcloud.scheduler.v1.DeployRequest.params:type_name -> agentcloud.scheduler.v1.DeployRequest.ParamsEntry
+	17, // 1: agentcloud.scheduler.v1.DeployRequest.variables:type_name -> agentcloud.scheduler.v1.DeployRequest.VariablesEntry
 	0,  // 2: agentcloud.scheduler.v1.DeployResponse.outcome:type_name -> agentcloud.scheduler.v1.DeployOutcome
-	8,  // 3: agentcloud.scheduler.v1.WatchEndpointsResponse.upserts:type_name -> agentcloud.scheduler.v1.Endpoint
-	13, // 4: agentcloud.scheduler.v1.ListAgentsResponse.agents:type_name -> agentcloud.scheduler.v1.Agent
-	1,  // 5: agentcloud.scheduler.v1.Agent.state:type_name -> agentcloud.scheduler.v1.AgentState
-	2,  // 6: agentcloud.scheduler.v1.DeploymentsService.Deploy:input_type -> agentcloud.scheduler.v1.DeployRequest
-	4,  // 7: agentcloud.scheduler.v1.DeploymentsService.Remove:input_type -> agentcloud.scheduler.v1.RemoveRequest
-	6,  // 8: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:input_type -> agentcloud.scheduler.v1.WatchEndpointsRequest
-	9,  // 9: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:input_type -> agentcloud.scheduler.v1.IdentifyAgentRequest
-	11, // 10: agentcloud.scheduler.v1.DeploymentsService.ListAgents:input_type -> agentcloud.scheduler.v1.ListAgentsRequest
-	3,  // 11: agentcloud.scheduler.v1.DeploymentsService.Deploy:output_type -> agentcloud.scheduler.v1.DeployResponse
-	5,  // 12: agentcloud.scheduler.v1.DeploymentsService.Remove:output_type -> agentcloud.scheduler.v1.RemoveResponse
-	7,  // 13: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:output_type -> agentcloud.scheduler.v1.WatchEndpointsResponse
-	10, // 14: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:output_type -> agentcloud.scheduler.v1.IdentifyAgentResponse
-	12, // 15: agentcloud.scheduler.v1.DeploymentsService.ListAgents:output_type -> agentcloud.scheduler.v1.ListAgentsResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	0,  // 3: agentcloud.scheduler.v1.ConnectResponse.outcome:type_name -> agentcloud.scheduler.v1.DeployOutcome
+	10, // 4: agentcloud.scheduler.v1.WatchEndpointsResponse.upserts:type_name -> agentcloud.scheduler.v1.Endpoint
+	15, // 5: agentcloud.scheduler.v1.ListAgentsResponse.agents:type_name -> agentcloud.scheduler.v1.Agent
+	1,  // 6: agentcloud.scheduler.v1.Agent.state:type_name -> agentcloud.scheduler.v1.AgentState
+	2,  // 7: agentcloud.scheduler.v1.DeploymentsService.Deploy:input_type -> agentcloud.scheduler.v1.DeployRequest
+	4,  // 8: agentcloud.scheduler.v1.DeploymentsService.Connect:input_type -> agentcloud.scheduler.v1.ConnectRequest
+	6,  // 9: agentcloud.scheduler.v1.DeploymentsService.Remove:input_type -> agentcloud.scheduler.v1.RemoveRequest
+	8,  // 10: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:input_type -> agentcloud.scheduler.v1.WatchEndpointsRequest
+	11, // 11: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:input_type -> agentcloud.scheduler.v1.IdentifyAgentRequest
+	13, // 12: agentcloud.scheduler.v1.DeploymentsService.ListAgents:input_type -> agentcloud.scheduler.v1.ListAgentsRequest
+	3,  // 13: agentcloud.scheduler.v1.DeploymentsService.Deploy:output_type -> agentcloud.scheduler.v1.DeployResponse
+	5,  // 14: agentcloud.scheduler.v1.DeploymentsService.Connect:output_type -> agentcloud.scheduler.v1.ConnectResponse
+	7,  // 15: agentcloud.scheduler.v1.DeploymentsService.Remove:output_type -> agentcloud.scheduler.v1.RemoveResponse
+	9,  // 16: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:output_type -> agentcloud.scheduler.v1.WatchEndpointsResponse
+	12, // 17: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:output_type -> agentcloud.scheduler.v1.IdentifyAgentResponse
+	14, // 18: agentcloud.scheduler.v1.DeploymentsService.ListAgents:output_type -> agentcloud.scheduler.v1.ListAgentsResponse
+	13, // [13:19] is the sub-list for method output_type
+	7,  // [7:13] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_scheduler_v1_deployments_proto_init() }
@@ -1246,7 +1409,7 @@ func file_agentcloud_scheduler_v1_deployments_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_scheduler_v1_deployments_proto_rawDesc), len(file_agentcloud_scheduler_v1_deployments_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	DeploymentsService_Deploy_FullMethodName         = "/agentcloud.scheduler.v1.DeploymentsService/Deploy"
+	DeploymentsService_Connect_FullMethodName        = "/agentcloud.scheduler.v1.DeploymentsService/Connect"
 	DeploymentsService_Remove_FullMethodName         = "/agentcloud.scheduler.v1.DeploymentsService/Remove"
 	DeploymentsService_WatchEndpoints_FullMethodName = "/agentcloud.scheduler.v1.DeploymentsService/WatchEndpoints"
 	DeploymentsService_IdentifyAgent_FullMethodName  = "/agentcloud.scheduler.v1.DeploymentsService/IdentifyAgent"
@@ -38,6 +39,9 @@ type DeploymentsServiceClient interface {
 	// way, and answers at its end. A version that failed is an answer, not an error.
 	// Fails with "conflict" when another version of the target is being deployed.
 	Deploy(ctx context.Context, in *DeployRequest, opts ...grpc.CallOption) (*DeployResponse, error)
+	// Connect makes a server that runs elsewhere the live version of a target, once it
+	// has shaken hands. A server that does not is an answer, not an error.
+	Connect(ctx context.Context, in *ConnectRequest, opts ...grpc.CallOption) (*ConnectResponse, error)
 	// Remove ends everything of a target: agents, open runs, route. Idempotent.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error)
 	// WatchEndpoints streams the live endpoints: first all of them, then each change.
@@ -60,6 +64,16 @@ func (c *deploymentsServiceClient) Deploy(ctx context.Context, in *DeployRequest
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeployResponse)
 	err := c.cc.Invoke(ctx, DeploymentsService_Deploy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *deploymentsServiceClient) Connect(ctx context.Context, in *ConnectRequest, opts ...grpc.CallOption) (*ConnectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConnectResponse)
+	err := c.cc.Invoke(ctx, DeploymentsService_Connect_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +139,9 @@ type DeploymentsServiceServer interface {
 	// way, and answers at its end. A version that failed is an answer, not an error.
 	// Fails with "conflict" when another version of the target is being deployed.
 	Deploy(context.Context, *DeployRequest) (*DeployResponse, error)
+	// Connect makes a server that runs elsewhere the live version of a target, once it
+	// has shaken hands. A server that does not is an answer, not an error.
+	Connect(context.Context, *ConnectRequest) (*ConnectResponse, error)
 	// Remove ends everything of a target: agents, open runs, route. Idempotent.
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
 	// WatchEndpoints streams the live endpoints: first all of them, then each change.
@@ -145,6 +162,9 @@ type UnimplementedDeploymentsServiceServer struct{}
 
 func (UnimplementedDeploymentsServiceServer) Deploy(context.Context, *DeployRequest) (*DeployResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Deploy not implemented")
+}
+func (UnimplementedDeploymentsServiceServer) Connect(context.Context, *ConnectRequest) (*ConnectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Connect not implemented")
 }
 func (UnimplementedDeploymentsServiceServer) Remove(context.Context, *RemoveRequest) (*RemoveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
@@ -193,6 +213,24 @@ func _DeploymentsService_Deploy_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DeploymentsServiceServer).Deploy(ctx, req.(*DeployRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DeploymentsService_Connect_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeploymentsServiceServer).Connect(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeploymentsService_Connect_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeploymentsServiceServer).Connect(ctx, req.(*ConnectRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -272,6 +310,10 @@ var DeploymentsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Deploy",
 			Handler:    _DeploymentsService_Deploy_Handler,
+		},
+		{
+			MethodName: "Connect",
+			Handler:    _DeploymentsService_Connect_Handler,
 		},
 		{
 			MethodName: "Remove",

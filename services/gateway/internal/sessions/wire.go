@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
@@ -39,11 +41,21 @@ const replyBytes = 8 << 20
 func NewClient() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second, Control: notTheMachine}).DialContext,
 			MaxIdleConnsPerHost: 256, MaxIdleConns: 4096, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// notTheMachine refuses link-local addresses, which tell programs of a machine about it
+// and its keys: the name of a connected server may come to mean one.
+func notTheMachine(_, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err == nil && (at.Addr().Unmap().IsLinkLocalUnicast() || at.Addr().IsMulticast()) {
+		return fault.Denied.Errorf("the server's address is not allowed")
+	}
+	return err
 }
 
 // request carries nothing of the caller's request: no key, no cookie, no forwarded

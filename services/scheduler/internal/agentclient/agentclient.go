@@ -30,6 +30,8 @@ type session struct {
 	url, id string
 	http    *http.Client
 	next    int
+	// modern sessions are none: each request says everything (MCP 2026-07-28).
+	modern bool
 }
 
 type answer struct {
@@ -42,20 +44,24 @@ type answer struct {
 }
 
 // open initializes a session and returns the server's answer.
-func open(ctx context.Context, url string) (*session, json.RawMessage, error) {
-	s := &session{url: url + "/mcp", http: &http.Client{Timeout: callLimit}}
+func (s *session) open(ctx context.Context) (json.RawMessage, error) {
 	result, err := s.call(ctx, "initialize", map[string]any{
 		"protocolVersion": protocol, "capabilities": map[string]any{}, "clientInfo": map[string]string{"name": "agentcloud", "version": "1"},
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return s, result, s.notify(ctx, "notifications/initialized")
+	return result, s.notify(ctx, "notifications/initialized")
 }
 
 // call asks and waits for the answer.
-func (s *session) call(ctx context.Context, method string, params any) (json.RawMessage, error) {
+func (s *session) call(ctx context.Context, method string, params map[string]any) (json.RawMessage, error) {
 	s.next++
+	if s.modern {
+		params["_meta"] = map[string]any{
+			"io.modelcontextprotocol/protocolVersion": stateless, "io.modelcontextprotocol/clientCapabilities": map[string]any{},
+		}
+	}
 	res, err := s.post(ctx, map[string]any{"jsonrpc": "2.0", "id": s.next, "method": method, "params": params})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", method, err)
@@ -82,7 +88,7 @@ func (s *session) notify(ctx context.Context, method string) error {
 	return res.Body.Close()
 }
 
-func (s *session) post(ctx context.Context, message any) (*http.Response, error) {
+func (s *session) post(ctx context.Context, message map[string]any) (*http.Response, error) {
 	body, err := json.Marshal(message)
 	if err != nil {
 		return nil, err
@@ -93,6 +99,10 @@ func (s *session) post(ctx context.Context, message any) (*http.Response, error)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
+	if s.modern {
+		req.Header.Set("Mcp-Protocol-Version", stateless)
+		req.Header.Set("Mcp-Method", method(message))
+	}
 	if s.id != "" {
 		req.Header.Set("Mcp-Session-Id", s.id)
 		req.Header.Set("Mcp-Protocol-Version", protocol)
@@ -106,6 +116,11 @@ func (s *session) post(ctx context.Context, message any) (*http.Response, error)
 		return nil, fault.Invalid.Errorf("the server answers %s", res.Status)
 	}
 	return res, nil
+}
+
+func method(message map[string]any) string {
+	name, _ := message["method"].(string)
+	return name
 }
 
 // close ends the session on the server.

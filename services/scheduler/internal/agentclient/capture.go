@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -13,11 +14,22 @@ type Prober struct{}
 
 // Capture asks a server for everything it offers.
 func (Prober) Capture(ctx context.Context, serverURL string) (store.Capture, error) {
-	s, initialize, err := open(ctx, serverURL)
+	s := &session{url: serverURL + "/mcp", http: &http.Client{Timeout: callLimit}}
+	return s.captureAll(ctx)
+}
+
+// captureAll opens a session, captures, and ends it.
+func (s *session) captureAll(ctx context.Context) (store.Capture, error) {
+	initialize, err := s.open(ctx)
 	if err != nil {
 		return store.Capture{}, err
 	}
 	defer s.close(context.WithoutCancel(ctx))
+	return s.capture(ctx, initialize)
+}
+
+// capture asks for what the answer to initialize promises.
+func (s *session) capture(ctx context.Context, initialize json.RawMessage) (c store.Capture, err error) {
 	var hello struct {
 		ServerInfo   struct{ Name string }      `json:"serverInfo"`
 		Capabilities map[string]json.RawMessage `json:"capabilities"`
@@ -25,7 +37,7 @@ func (Prober) Capture(ctx context.Context, serverURL string) (store.Capture, err
 	if err := json.Unmarshal(initialize, &hello); err != nil {
 		return store.Capture{}, fmt.Errorf("answer to initialize: %w", err)
 	}
-	c := store.Capture{AppName: hello.ServerInfo.Name, InitializeJSON: string(initialize)}
+	c = store.Capture{AppName: hello.ServerInfo.Name, InitializeJSON: string(initialize)}
 	for _, list := range []struct {
 		capability, method, field string
 		into                      *string
@@ -51,7 +63,7 @@ func (s *session) list(ctx context.Context, method, field string) (string, error
 	items := []json.RawMessage{}
 	cursor := ""
 	for range maxPages {
-		params := map[string]string{}
+		params := map[string]any{}
 		if cursor != "" {
 			params["cursor"] = cursor
 		}

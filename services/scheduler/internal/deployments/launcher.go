@@ -65,8 +65,8 @@ func (l *launcher) ensure(ctx context.Context, versionID string) error {
 	if err != nil {
 		return err
 	}
-	if _, runs := l.runtime.Look(v.TargetID, v.ID); runs {
-		return nil
+	if _, runs := l.runtime.Look(v.TargetID, v.ID); runs || v.Capture.MCPURL != "" {
+		return nil // nothing is to be started for what runs, here or elsewhere
 	}
 	artifact, err := l.build(ctx, v)
 	if err != nil {

@@ -29,6 +29,7 @@ type Deps struct {
 	Table      *endpoints.Table
 	Runtime    Runtime
 	Prober     Prober
+	Remote     RemoteProber
 	Builds     builderv1.BuildsServiceClient
 	Secrets    secretsv1.SecretsServiceClient
 	Namespaces clients
@@ -121,7 +122,8 @@ func endpoint(v store.Version, look Look) *schedulerv1.Endpoint {
 	c := v.Capture
 	return &schedulerv1.Endpoint{
 		TargetId: v.TargetID, AppId: v.AppID, OrgId: v.OrgID, VersionId: v.ID,
-		ServerUrl: look.ServerURL, Ready: look.Server.State == schedulerv1.AgentState_AGENT_STATE_READY,
+		ServerUrl: look.ServerURL, Ready: c.MCPURL != "" || look.Server.State == schedulerv1.AgentState_AGENT_STATE_READY,
+		McpUrl: c.MCPURL, Modern: c.Modern, DiscoverJson: c.DiscoverJSON,
 		AppName: c.AppName, InitializeJson: c.InitializeJSON, ToolsJson: c.ToolsJSON, PromptsJson: c.PromptsJSON,
 		ResourcesJson: c.ResourcesJSON, ResourceTemplatesJson: c.ResourceTemplatesJSON, WorkflowsJson: c.WorkflowsJSON,
 		SyncTools: c.SyncTools, AsyncTools: c.AsyncTools, Workflows: c.Workflows, Kind: c.Kind,

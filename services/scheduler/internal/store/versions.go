@@ -41,6 +41,11 @@ type Capture struct {
 	SyncTools             []string `json:"sync_tools"`
 	AsyncTools            []string `json:"async_tools"`
 	Workflows             []string `json:"workflow_names"`
+	// MCPURL is set for a server that runs elsewhere.
+	MCPURL string `json:"mcp_url,omitempty"`
+	// Modern says that it speaks the stateless era too; DiscoverJSON is what it said there.
+	Modern       bool   `json:"modern,omitempty"`
+	DiscoverJSON string `json:"discover,omitempty"`
 }
 
 // Version is one immutable deploy of a target.
