@@ -33,6 +33,7 @@ func TestOnBothDatabases(t *testing.T) {
 		"a refused upload is told by the deploy":         refusalsAreTold,
 		"a deploy after an outage joins":                 outageIsJoined,
 		"two deploys of one upload share a version":      deploysShareVersion,
+		"a server that runs elsewhere is connected":      serverIsConnected,
 		"versions are paged":                             versionsArePaged,
 		"news finish a deploy that nobody waits for":     newsFinishDeploys,
 		"late news change nothing":                       lateNewsChangeNothing,

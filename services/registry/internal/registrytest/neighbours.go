@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -55,6 +56,14 @@ func (s *Scheduler) Deploy(ctx context.Context, req *schedulerv1.DeployRequest) 
 		return Live(), nil
 	}
 	return answer(ctx, req)
+}
+
+// Connect takes every server but those whose URL says that they are bad.
+func (s *Scheduler) Connect(_ context.Context, req *schedulerv1.ConnectRequest) (*schedulerv1.ConnectResponse, error) {
+	if strings.Contains(req.GetUrl(), "bad") {
+		return &schedulerv1.ConnectResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_FAILED, Error: "no MCP server answers at this URL"}, nil
+	}
+	return &schedulerv1.ConnectResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE}, nil
 }
 
 // Remove remembers the target.
