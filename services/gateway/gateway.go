@@ -23,6 +23,7 @@ import (
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	telemetryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/telemetry/v1"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/approve"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/auth"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
@@ -101,7 +102,7 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 		Registry: registryv1.NewAppsServiceClient(to.registry), Scheduler: schedulerv1.NewDeploymentsServiceClient(to.scheduler),
 		Runs: schedulerv1.NewRunsServiceClient(to.scheduler), Telemetry: telemetryv1.NewLogsServiceClient(to.telemetry),
 	})}
-	if r.api, err = r.routes(ctx, to); err != nil {
+	if r.api, err = r.routes(ctx, to, ring); err != nil {
 		return nil, err
 	}
 	var config net.ListenConfig
@@ -112,7 +113,7 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 }
 
 // routes are the paths of the platform itself.
-func (r *room) routes(ctx context.Context, to conns) (http.Handler, error) {
+func (r *room) routes(ctx context.Context, to conns, ring *seal.Ring) (http.Handler, error) {
 	api, err := rest.New(ctx, rest.Conns{Registry: to.registry, Scheduler: to.scheduler, Secrets: to.secrets, Telemetry: to.telemetry}, r.auth)
 	if err != nil {
 		return nil, err
@@ -124,6 +125,7 @@ func (r *room) routes(ctx context.Context, to conns) (http.Handler, error) {
 		Auth: r.auth, Registry: registryv1.NewAppsServiceClient(to.registry),
 		Bundles: builderv1.NewBundlesServiceClient(to.builder), Secrets: secretsv1.NewSecretsServiceClient(to.secrets), Limits: r.cfg.Upload,
 	}))
+	approve.New(approve.Deps{Auth: r.auth, Runs: schedulerv1.NewRunsServiceClient(to.scheduler), Seal: ring, Now: r.env.Now}).Routes(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", r.readyz)
 	mux.HandleFunc("/", welcome)

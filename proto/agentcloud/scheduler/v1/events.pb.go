@@ -505,7 +505,9 @@ type QuestionAnswered struct {
 	// The app or configuration.
 	TargetId string `protobuf:"bytes,2,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
 	// The run.
-	RunId         string `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	RunId string `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// The user who answered; empty for a room or an anonymous caller.
+	AnsweredBy    string `protobuf:"bytes,4,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -561,6 +563,13 @@ func (x *QuestionAnswered) GetRunId() string {
 	return ""
 }
 
+func (x *QuestionAnswered) GetAnsweredBy() string {
+	if x != nil {
+		return x.AnsweredBy
+	}
+	return ""
+}
+
 var File_agentcloud_scheduler_v1_events_proto protoreflect.FileDescriptor
 
 const file_agentcloud_scheduler_v1_events_proto_rawDesc = "" +
@@ -607,12 +616,14 @@ const file_agentcloud_scheduler_v1_events_proto_rawDesc = "" +
 	"\x06org_id\x18\x03 \x01(\tR\x05orgId\x12\x15\n" +
 	"\x06run_id\x18\x04 \x01(\tR\x05runId\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x05 \x01(\tR\tsessionId:\x1c\x8a\xe7\x18\x18scheduler.question.asked\"\x88\x01\n" +
+	"session_id\x18\x05 \x01(\tR\tsessionId:\x1c\x8a\xe7\x18\x18scheduler.question.asked\"\xa9\x01\n" +
 	"\x10QuestionAnswered\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x12\x1b\n" +
 	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x15\n" +
-	"\x06run_id\x18\x03 \x01(\tR\x05runId:\x1f\x8a\xe7\x18\x1bscheduler.question.answeredBOZMgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1;schedulerv1b\x06proto3"
+	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12\x1f\n" +
+	"\vanswered_by\x18\x04 \x01(\tR\n" +
+	"answeredBy:\x1f\x8a\xe7\x18\x1bscheduler.question.answeredBOZMgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1;schedulerv1b\x06proto3"
 
 var (
 	file_agentcloud_scheduler_v1_events_proto_rawDescOnce sync.Once

@@ -11,6 +11,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1079,7 +1080,13 @@ type Question struct {
 	// When it was asked.
 	AskedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=asked_at,json=askedAt,proto3" json:"asked_at,omitempty"`
 	// The organisation.
-	OrgId         string `protobuf:"bytes,10,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	OrgId string `protobuf:"bytes,10,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// "open", "answered", or "withdrawn" when the run ended before anybody answered.
+	State string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`
+	// The user who answered; empty for a room or an anonymous caller.
+	AnsweredBy string `protobuf:"bytes,12,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
+	// When it was answered.
+	AnsweredAt    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1184,6 +1191,119 @@ func (x *Question) GetOrgId() string {
 	return ""
 }
 
+func (x *Question) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Question) GetAnsweredBy() string {
+	if x != nil {
+		return x.AnsweredBy
+	}
+	return ""
+}
+
+func (x *Question) GetAnsweredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AnsweredAt
+	}
+	return nil
+}
+
+// GetQuestionRequest names a question.
+type GetQuestionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The question.
+	QuestionId    string `protobuf:"bytes,1,opt,name=question_id,json=questionId,proto3" json:"question_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQuestionRequest) Reset() {
+	*x = GetQuestionRequest{}
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQuestionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQuestionRequest) ProtoMessage() {}
+
+func (x *GetQuestionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQuestionRequest.ProtoReflect.Descriptor instead.
+func (*GetQuestionRequest) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetQuestionRequest) GetQuestionId() string {
+	if x != nil {
+		return x.QuestionId
+	}
+	return ""
+}
+
+// GetQuestionResponse carries the question.
+type GetQuestionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The question.
+	Question      *Question `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQuestionResponse) Reset() {
+	*x = GetQuestionResponse{}
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQuestionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQuestionResponse) ProtoMessage() {}
+
+func (x *GetQuestionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQuestionResponse.ProtoReflect.Descriptor instead.
+func (*GetQuestionResponse) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetQuestionResponse) GetQuestion() *Question {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
 // AskQuestionRequest is the question as the agent's worker asks it.
 type AskQuestionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1210,7 +1330,7 @@ type AskQuestionRequest struct {
 
 func (x *AskQuestionRequest) Reset() {
 	*x = AskQuestionRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[14]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1342,7 @@ func (x *AskQuestionRequest) String() string {
 func (*AskQuestionRequest) ProtoMessage() {}
 
 func (x *AskQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[14]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1355,7 @@ func (x *AskQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskQuestionRequest.ProtoReflect.Descriptor instead.
 func (*AskQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{14}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AskQuestionRequest) GetTargetId() string {
@@ -1309,7 +1429,7 @@ type AskQuestionResponse struct {
 
 func (x *AskQuestionResponse) Reset() {
 	*x = AskQuestionResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[15]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1441,7 @@ func (x *AskQuestionResponse) String() string {
 func (*AskQuestionResponse) ProtoMessage() {}
 
 func (x *AskQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[15]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1454,7 @@ func (x *AskQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskQuestionResponse.ProtoReflect.Descriptor instead.
 func (*AskQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{15}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AskQuestionResponse) GetQuestion() *Question {
@@ -1363,15 +1483,19 @@ type AnswerQuestionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The question.
 	QuestionId string `protobuf:"bytes,1,opt,name=question_id,json=questionId,proto3" json:"question_id,omitempty"`
-	// The MCP result as JSON.
-	AnswerJson    string `protobuf:"bytes,2,opt,name=answer_json,json=answerJson,proto3" json:"answer_json,omitempty"`
+	// The MCP result as JSON; empty: it is made of action and content.
+	AnswerJson string `protobuf:"bytes,2,opt,name=answer_json,json=answerJson,proto3" json:"answer_json,omitempty"`
+	// Of an elicitation: "accept", "decline" or "cancel".
+	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	// Of an elicitation that is accepted: the values of the form.
+	Content       *structpb.Struct `protobuf:"bytes,4,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AnswerQuestionRequest) Reset() {
 	*x = AnswerQuestionRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[16]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1383,7 +1507,7 @@ func (x *AnswerQuestionRequest) String() string {
 func (*AnswerQuestionRequest) ProtoMessage() {}
 
 func (x *AnswerQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[16]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1396,7 +1520,7 @@ func (x *AnswerQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerQuestionRequest.ProtoReflect.Descriptor instead.
 func (*AnswerQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{16}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AnswerQuestionRequest) GetQuestionId() string {
@@ -1413,6 +1537,20 @@ func (x *AnswerQuestionRequest) GetAnswerJson() string {
 	return ""
 }
 
+func (x *AnswerQuestionRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AnswerQuestionRequest) GetContent() *structpb.Struct {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
 // AnswerQuestionResponse confirms.
 type AnswerQuestionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1424,7 +1562,7 @@ type AnswerQuestionResponse struct {
 
 func (x *AnswerQuestionResponse) Reset() {
 	*x = AnswerQuestionResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[17]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1574,7 @@ func (x *AnswerQuestionResponse) String() string {
 func (*AnswerQuestionResponse) ProtoMessage() {}
 
 func (x *AnswerQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[17]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1587,7 @@ func (x *AnswerQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerQuestionResponse.ProtoReflect.Descriptor instead.
 func (*AnswerQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{17}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AnswerQuestionResponse) GetAccepted() bool {
@@ -1476,7 +1614,7 @@ type ListQuestionsRequest struct {
 
 func (x *ListQuestionsRequest) Reset() {
 	*x = ListQuestionsRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[18]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1626,7 @@ func (x *ListQuestionsRequest) String() string {
 func (*ListQuestionsRequest) ProtoMessage() {}
 
 func (x *ListQuestionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[18]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1639,7 @@ func (x *ListQuestionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{18}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListQuestionsRequest) GetTargetId() string {
@@ -1543,7 +1681,7 @@ type ListQuestionsResponse struct {
 
 func (x *ListQuestionsResponse) Reset() {
 	*x = ListQuestionsResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[19]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1693,7 @@ func (x *ListQuestionsResponse) String() string {
 func (*ListQuestionsResponse) ProtoMessage() {}
 
 func (x *ListQuestionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[19]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1706,7 @@ func (x *ListQuestionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{19}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListQuestionsResponse) GetQuestions() []*Question {
@@ -1582,7 +1720,7 @@ var File_agentcloud_scheduler_v1_runs_proto protoreflect.FileDescriptor
 
 const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\n" +
-	"\"agentcloud/scheduler/v1/runs.proto\x12\x17agentcloud.scheduler.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x06\n" +
+	"\"agentcloud/scheduler/v1/runs.proto\x12\x17agentcloud.scheduler.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x06\n" +
 	"\x03Run\x12\x1f\n" +
 	"\vworkflow_id\x18\x01 \x01(\tR\n" +
 	"workflowId\x12\x15\n" +
@@ -1664,7 +1802,7 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\":\n" +
 	"\x15GetRunHistoryResponse\x12!\n" +
-	"\fhistory_json\x18\x01 \x01(\tR\vhistoryJson\"\xbf\x02\n" +
+	"\fhistory_json\x18\x01 \x01(\tR\vhistoryJson\"\xb3\x03\n" +
 	"\bQuestion\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x12\x1b\n" +
@@ -1680,7 +1818,17 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\auser_id\x18\b \x01(\tR\x06userId\x125\n" +
 	"\basked_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aaskedAt\x12\x15\n" +
 	"\x06org_id\x18\n" +
-	" \x01(\tR\x05orgId\"\x8b\x02\n" +
+	" \x01(\tR\x05orgId\x12\x14\n" +
+	"\x05state\x18\v \x01(\tR\x05state\x12\x1f\n" +
+	"\vanswered_by\x18\f \x01(\tR\n" +
+	"answeredBy\x12;\n" +
+	"\vanswered_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"answeredAt\"5\n" +
+	"\x12GetQuestionRequest\x12\x1f\n" +
+	"\vquestion_id\x18\x01 \x01(\tR\n" +
+	"questionId\"T\n" +
+	"\x13GetQuestionResponse\x12=\n" +
+	"\bquestion\x18\x01 \x01(\v2!.agentcloud.scheduler.v1.QuestionR\bquestion\"\x8b\x02\n" +
 	"\x12AskQuestionRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x1f\n" +
 	"\vworkflow_id\x18\x02 \x01(\tR\n" +
@@ -1697,12 +1845,14 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\bquestion\x18\x01 \x01(\v2!.agentcloud.scheduler.v1.QuestionR\bquestion\x12\x1a\n" +
 	"\banswered\x18\x02 \x01(\bR\banswered\x12\x1f\n" +
 	"\vanswer_json\x18\x03 \x01(\tR\n" +
-	"answerJson\"Y\n" +
+	"answerJson\"\xa4\x01\n" +
 	"\x15AnswerQuestionRequest\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x12\x1f\n" +
 	"\vanswer_json\x18\x02 \x01(\tR\n" +
-	"answerJson\"4\n" +
+	"answerJson\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x121\n" +
+	"\acontent\x18\x04 \x01(\v2\x17.google.protobuf.StructR\acontent\"4\n" +
 	"\x16AnswerQuestionResponse\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\bR\baccepted\"\x86\x01\n" +
 	"\x14ListQuestionsRequest\x12\x1b\n" +
@@ -1721,7 +1871,7 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\x13RUN_STATUS_CANCELED\x10\x04\x12\x19\n" +
 	"\x15RUN_STATUS_TERMINATED\x10\x05\x12\x18\n" +
 	"\x14RUN_STATUS_TIMED_OUT\x10\x06\x12\x15\n" +
-	"\x11RUN_STATUS_PAUSED\x10\a2\xca\t\n" +
+	"\x11RUN_STATUS_PAUSED\x10\a2\xa2\v\n" +
 	"\vRunsService\x12\x85\x01\n" +
 	"\bStartRun\x12(.agentcloud.scheduler.v1.StartRunRequest\x1a).agentcloud.scheduler.v1.StartRunResponse\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/apps/{target_id}/runs\x12\x85\x01\n" +
 	"\x06GetRun\x12&.agentcloud.scheduler.v1.GetRunRequest\x1a'.agentcloud.scheduler.v1.GetRunResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/apps/{target_id}/runs/{run_id}\x12\x82\x01\n" +
@@ -1729,9 +1879,10 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\tSignalRun\x12).agentcloud.scheduler.v1.SignalRunRequest\x1a*.agentcloud.scheduler.v1.SignalRunResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/apps/{target_id}/runs/{run_id}/signal\x12\x98\x01\n" +
 	"\tCancelRun\x12).agentcloud.scheduler.v1.CancelRunRequest\x1a*.agentcloud.scheduler.v1.CancelRunResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/apps/{target_id}/runs/{run_id}/cancel\x12\xa2\x01\n" +
 	"\rGetRunHistory\x12-.agentcloud.scheduler.v1.GetRunHistoryRequest\x1a..agentcloud.scheduler.v1.GetRunHistoryResponse\"2\x82\xd3\xe4\x93\x02,\x12*/v1/apps/{target_id}/runs/{run_id}/history\x12h\n" +
-	"\vAskQuestion\x12+.agentcloud.scheduler.v1.AskQuestionRequest\x1a,.agentcloud.scheduler.v1.AskQuestionResponse\x12q\n" +
-	"\x0eAnswerQuestion\x12..agentcloud.scheduler.v1.AnswerQuestionRequest\x1a/.agentcloud.scheduler.v1.AnswerQuestionResponse\x12n\n" +
-	"\rListQuestions\x12-.agentcloud.scheduler.v1.ListQuestionsRequest\x1a..agentcloud.scheduler.v1.ListQuestionsResponseBOZMgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1;schedulerv1b\x06proto3"
+	"\vAskQuestion\x12+.agentcloud.scheduler.v1.AskQuestionRequest\x1a,.agentcloud.scheduler.v1.AskQuestionResponse\x12\xa0\x01\n" +
+	"\x0eAnswerQuestion\x12..agentcloud.scheduler.v1.AnswerQuestionRequest\x1a/.agentcloud.scheduler.v1.AnswerQuestionResponse\"-\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/approvals/{question_id}/answer\x12\x85\x01\n" +
+	"\rListQuestions\x12-.agentcloud.scheduler.v1.ListQuestionsRequest\x1a..agentcloud.scheduler.v1.ListQuestionsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/approvals\x12\x8d\x01\n" +
+	"\vGetQuestion\x12+.agentcloud.scheduler.v1.GetQuestionRequest\x1a,.agentcloud.scheduler.v1.GetQuestionResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/approvals/{question_id}BOZMgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1;schedulerv1b\x06proto3"
 
 var (
 	file_agentcloud_scheduler_v1_runs_proto_rawDescOnce sync.Once
@@ -1746,7 +1897,7 @@ func file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP() []byte {
 }
 
 var file_agentcloud_scheduler_v1_runs_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_agentcloud_scheduler_v1_runs_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_agentcloud_scheduler_v1_runs_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_agentcloud_scheduler_v1_runs_proto_goTypes = []any{
 	(RunStatus)(0),                 // 0: agentcloud.scheduler.v1.RunStatus
 	(*Run)(nil),                    // 1: agentcloud.scheduler.v1.Run
@@ -1763,51 +1914,59 @@ var file_agentcloud_scheduler_v1_runs_proto_goTypes = []any{
 	(*GetRunHistoryRequest)(nil),   // 12: agentcloud.scheduler.v1.GetRunHistoryRequest
 	(*GetRunHistoryResponse)(nil),  // 13: agentcloud.scheduler.v1.GetRunHistoryResponse
 	(*Question)(nil),               // 14: agentcloud.scheduler.v1.Question
-	(*AskQuestionRequest)(nil),     // 15: agentcloud.scheduler.v1.AskQuestionRequest
-	(*AskQuestionResponse)(nil),    // 16: agentcloud.scheduler.v1.AskQuestionResponse
-	(*AnswerQuestionRequest)(nil),  // 17: agentcloud.scheduler.v1.AnswerQuestionRequest
-	(*AnswerQuestionResponse)(nil), // 18: agentcloud.scheduler.v1.AnswerQuestionResponse
-	(*ListQuestionsRequest)(nil),   // 19: agentcloud.scheduler.v1.ListQuestionsRequest
-	(*ListQuestionsResponse)(nil),  // 20: agentcloud.scheduler.v1.ListQuestionsResponse
-	(*timestamppb.Timestamp)(nil),  // 21: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 22: google.protobuf.Duration
+	(*GetQuestionRequest)(nil),     // 15: agentcloud.scheduler.v1.GetQuestionRequest
+	(*GetQuestionResponse)(nil),    // 16: agentcloud.scheduler.v1.GetQuestionResponse
+	(*AskQuestionRequest)(nil),     // 17: agentcloud.scheduler.v1.AskQuestionRequest
+	(*AskQuestionResponse)(nil),    // 18: agentcloud.scheduler.v1.AskQuestionResponse
+	(*AnswerQuestionRequest)(nil),  // 19: agentcloud.scheduler.v1.AnswerQuestionRequest
+	(*AnswerQuestionResponse)(nil), // 20: agentcloud.scheduler.v1.AnswerQuestionResponse
+	(*ListQuestionsRequest)(nil),   // 21: agentcloud.scheduler.v1.ListQuestionsRequest
+	(*ListQuestionsResponse)(nil),  // 22: agentcloud.scheduler.v1.ListQuestionsResponse
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
+	(*structpb.Struct)(nil),        // 25: google.protobuf.Struct
 }
 var file_agentcloud_scheduler_v1_runs_proto_depIdxs = []int32{
 	0,  // 0: agentcloud.scheduler.v1.Run.status:type_name -> agentcloud.scheduler.v1.RunStatus
-	21, // 1: agentcloud.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	21, // 2: agentcloud.scheduler.v1.Run.execution_time:type_name -> google.protobuf.Timestamp
-	21, // 3: agentcloud.scheduler.v1.Run.close_time:type_name -> google.protobuf.Timestamp
-	22, // 4: agentcloud.scheduler.v1.GetRunRequest.wait:type_name -> google.protobuf.Duration
+	23, // 1: agentcloud.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	23, // 2: agentcloud.scheduler.v1.Run.execution_time:type_name -> google.protobuf.Timestamp
+	23, // 3: agentcloud.scheduler.v1.Run.close_time:type_name -> google.protobuf.Timestamp
+	24, // 4: agentcloud.scheduler.v1.GetRunRequest.wait:type_name -> google.protobuf.Duration
 	1,  // 5: agentcloud.scheduler.v1.GetRunResponse.run:type_name -> agentcloud.scheduler.v1.Run
 	0,  // 6: agentcloud.scheduler.v1.ListRunsRequest.status:type_name -> agentcloud.scheduler.v1.RunStatus
 	1,  // 7: agentcloud.scheduler.v1.ListRunsResponse.runs:type_name -> agentcloud.scheduler.v1.Run
-	21, // 8: agentcloud.scheduler.v1.Question.asked_at:type_name -> google.protobuf.Timestamp
-	22, // 9: agentcloud.scheduler.v1.AskQuestionRequest.wait:type_name -> google.protobuf.Duration
-	14, // 10: agentcloud.scheduler.v1.AskQuestionResponse.question:type_name -> agentcloud.scheduler.v1.Question
-	14, // 11: agentcloud.scheduler.v1.ListQuestionsResponse.questions:type_name -> agentcloud.scheduler.v1.Question
-	2,  // 12: agentcloud.scheduler.v1.RunsService.StartRun:input_type -> agentcloud.scheduler.v1.StartRunRequest
-	4,  // 13: agentcloud.scheduler.v1.RunsService.GetRun:input_type -> agentcloud.scheduler.v1.GetRunRequest
-	6,  // 14: agentcloud.scheduler.v1.RunsService.ListRuns:input_type -> agentcloud.scheduler.v1.ListRunsRequest
-	8,  // 15: agentcloud.scheduler.v1.RunsService.SignalRun:input_type -> agentcloud.scheduler.v1.SignalRunRequest
-	10, // 16: agentcloud.scheduler.v1.RunsService.CancelRun:input_type -> agentcloud.scheduler.v1.CancelRunRequest
-	12, // 17: agentcloud.scheduler.v1.RunsService.GetRunHistory:input_type -> agentcloud.scheduler.v1.GetRunHistoryRequest
-	15, // 18: agentcloud.scheduler.v1.RunsService.AskQuestion:input_type -> agentcloud.scheduler.v1.AskQuestionRequest
-	17, // 19: agentcloud.scheduler.v1.RunsService.AnswerQuestion:input_type -> agentcloud.scheduler.v1.AnswerQuestionRequest
-	19, // 20: agentcloud.scheduler.v1.RunsService.ListQuestions:input_type -> agentcloud.scheduler.v1.ListQuestionsRequest
-	3,  // 21: agentcloud.scheduler.v1.RunsService.StartRun:output_type -> agentcloud.scheduler.v1.StartRunResponse
-	5,  // 22: agentcloud.scheduler.v1.RunsService.GetRun:output_type -> agentcloud.scheduler.v1.GetRunResponse
-	7,  // 23: agentcloud.scheduler.v1.RunsService.ListRuns:output_type -> agentcloud.scheduler.v1.ListRunsResponse
-	9,  // 24: agentcloud.scheduler.v1.RunsService.SignalRun:output_type -> agentcloud.scheduler.v1.SignalRunResponse
-	11, // 25: agentcloud.scheduler.v1.RunsService.CancelRun:output_type -> agentcloud.scheduler.v1.CancelRunResponse
-	13, // 26: agentcloud.scheduler.v1.RunsService.GetRunHistory:output_type -> agentcloud.scheduler.v1.GetRunHistoryResponse
-	16, // 27: agentcloud.scheduler.v1.RunsService.AskQuestion:output_type -> agentcloud.scheduler.v1.AskQuestionResponse
-	18, // 28: agentcloud.scheduler.v1.RunsService.AnswerQuestion:output_type -> agentcloud.scheduler.v1.AnswerQuestionResponse
-	20, // 29: agentcloud.scheduler.v1.RunsService.ListQuestions:output_type -> agentcloud.scheduler.v1.ListQuestionsResponse
-	21, // [21:30] is the sub-list for method output_type
-	12, // [12:21] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	23, // 8: agentcloud.scheduler.v1.Question.asked_at:type_name -> google.protobuf.Timestamp
+	23, // 9: agentcloud.scheduler.v1.Question.answered_at:type_name -> google.protobuf.Timestamp
+	14, // 10: agentcloud.scheduler.v1.GetQuestionResponse.question:type_name -> agentcloud.scheduler.v1.Question
+	24, // 11: agentcloud.scheduler.v1.AskQuestionRequest.wait:type_name -> google.protobuf.Duration
+	14, // 12: agentcloud.scheduler.v1.AskQuestionResponse.question:type_name -> agentcloud.scheduler.v1.Question
+	25, // 13: agentcloud.scheduler.v1.AnswerQuestionRequest.content:type_name -> google.protobuf.Struct
+	14, // 14: agentcloud.scheduler.v1.ListQuestionsResponse.questions:type_name -> agentcloud.scheduler.v1.Question
+	2,  // 15: agentcloud.scheduler.v1.RunsService.StartRun:input_type -> agentcloud.scheduler.v1.StartRunRequest
+	4,  // 16: agentcloud.scheduler.v1.RunsService.GetRun:input_type -> agentcloud.scheduler.v1.GetRunRequest
+	6,  // 17: agentcloud.scheduler.v1.RunsService.ListRuns:input_type -> agentcloud.scheduler.v1.ListRunsRequest
+	8,  // 18: agentcloud.scheduler.v1.RunsService.SignalRun:input_type -> agentcloud.scheduler.v1.SignalRunRequest
+	10, // 19: agentcloud.scheduler.v1.RunsService.CancelRun:input_type -> agentcloud.scheduler.v1.CancelRunRequest
+	12, // 20: agentcloud.scheduler.v1.RunsService.GetRunHistory:input_type -> agentcloud.scheduler.v1.GetRunHistoryRequest
+	17, // 21: agentcloud.scheduler.v1.RunsService.AskQuestion:input_type -> agentcloud.scheduler.v1.AskQuestionRequest
+	19, // 22: agentcloud.scheduler.v1.RunsService.AnswerQuestion:input_type -> agentcloud.scheduler.v1.AnswerQuestionRequest
+	21, // 23: agentcloud.scheduler.v1.RunsService.ListQuestions:input_type -> agentcloud.scheduler.v1.ListQuestionsRequest
+	15, // 24: agentcloud.scheduler.v1.RunsService.GetQuestion:input_type -> agentcloud.scheduler.v1.GetQuestionRequest
+	3,  // 25: agentcloud.scheduler.v1.RunsService.StartRun:output_type -> agentcloud.scheduler.v1.StartRunResponse
+	5,  // 26: agentcloud.scheduler.v1.RunsService.GetRun:output_type -> agentcloud.scheduler.v1.GetRunResponse
+	7,  // 27: agentcloud.scheduler.v1.RunsService.ListRuns:output_type -> agentcloud.scheduler.v1.ListRunsResponse
+	9,  // 28: agentcloud.scheduler.v1.RunsService.SignalRun:output_type -> agentcloud.scheduler.v1.SignalRunResponse
+	11, // 29: agentcloud.scheduler.v1.RunsService.CancelRun:output_type -> agentcloud.scheduler.v1.CancelRunResponse
+	13, // 30: agentcloud.scheduler.v1.RunsService.GetRunHistory:output_type -> agentcloud.scheduler.v1.GetRunHistoryResponse
+	18, // 31: agentcloud.scheduler.v1.RunsService.AskQuestion:output_type -> agentcloud.scheduler.v1.AskQuestionResponse
+	20, // 32: agentcloud.scheduler.v1.RunsService.AnswerQuestion:output_type -> agentcloud.scheduler.v1.AnswerQuestionResponse
+	22, // 33: agentcloud.scheduler.v1.RunsService.ListQuestions:output_type -> agentcloud.scheduler.v1.ListQuestionsResponse
+	16, // 34: agentcloud.scheduler.v1.RunsService.GetQuestion:output_type -> agentcloud.scheduler.v1.GetQuestionResponse
+	25, // [25:35] is the sub-list for method output_type
+	15, // [15:25] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_scheduler_v1_runs_proto_init() }
@@ -1821,7 +1980,7 @@ func file_agentcloud_scheduler_v1_runs_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_scheduler_v1_runs_proto_rawDesc), len(file_agentcloud_scheduler_v1_runs_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

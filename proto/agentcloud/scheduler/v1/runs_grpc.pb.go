@@ -28,6 +28,7 @@ const (
 	RunsService_AskQuestion_FullMethodName    = "/agentcloud.scheduler.v1.RunsService/AskQuestion"
 	RunsService_AnswerQuestion_FullMethodName = "/agentcloud.scheduler.v1.RunsService/AnswerQuestion"
 	RunsService_ListQuestions_FullMethodName  = "/agentcloud.scheduler.v1.RunsService/ListQuestions"
+	RunsService_GetQuestion_FullMethodName    = "/agentcloud.scheduler.v1.RunsService/GetQuestion"
 )
 
 // RunsServiceClient is the client API for RunsService service.
@@ -58,6 +59,8 @@ type RunsServiceClient interface {
 	AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*AnswerQuestionResponse, error)
 	// ListQuestions lists open questions, oldest first.
 	ListQuestions(ctx context.Context, in *ListQuestionsRequest, opts ...grpc.CallOption) (*ListQuestionsResponse, error)
+	// GetQuestion finds a question, also one that has been answered.
+	GetQuestion(ctx context.Context, in *GetQuestionRequest, opts ...grpc.CallOption) (*GetQuestionResponse, error)
 }
 
 type runsServiceClient struct {
@@ -158,6 +161,16 @@ func (c *runsServiceClient) ListQuestions(ctx context.Context, in *ListQuestions
 	return out, nil
 }
 
+func (c *runsServiceClient) GetQuestion(ctx context.Context, in *GetQuestionRequest, opts ...grpc.CallOption) (*GetQuestionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetQuestionResponse)
+	err := c.cc.Invoke(ctx, RunsService_GetQuestion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RunsServiceServer is the server API for RunsService service.
 // All implementations must embed UnimplementedRunsServiceServer
 // for forward compatibility.
@@ -186,6 +199,8 @@ type RunsServiceServer interface {
 	AnswerQuestion(context.Context, *AnswerQuestionRequest) (*AnswerQuestionResponse, error)
 	// ListQuestions lists open questions, oldest first.
 	ListQuestions(context.Context, *ListQuestionsRequest) (*ListQuestionsResponse, error)
+	// GetQuestion finds a question, also one that has been answered.
+	GetQuestion(context.Context, *GetQuestionRequest) (*GetQuestionResponse, error)
 	mustEmbedUnimplementedRunsServiceServer()
 }
 
@@ -222,6 +237,9 @@ func (UnimplementedRunsServiceServer) AnswerQuestion(context.Context, *AnswerQue
 }
 func (UnimplementedRunsServiceServer) ListQuestions(context.Context, *ListQuestionsRequest) (*ListQuestionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQuestions not implemented")
+}
+func (UnimplementedRunsServiceServer) GetQuestion(context.Context, *GetQuestionRequest) (*GetQuestionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetQuestion not implemented")
 }
 func (UnimplementedRunsServiceServer) mustEmbedUnimplementedRunsServiceServer() {}
 func (UnimplementedRunsServiceServer) testEmbeddedByValue()                     {}
@@ -406,6 +424,24 @@ func _RunsService_ListQuestions_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RunsService_GetQuestion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetQuestionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RunsServiceServer).GetQuestion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RunsService_GetQuestion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RunsServiceServer).GetQuestion(ctx, req.(*GetQuestionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RunsService_ServiceDesc is the grpc.ServiceDesc for RunsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -448,6 +484,10 @@ var RunsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListQuestions",
 			Handler:    _RunsService_ListQuestions_Handler,
+		},
+		{
+			MethodName: "GetQuestion",
+			Handler:    _RunsService_GetQuestion_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 )
@@ -88,6 +90,26 @@ func (r *Runs) AnswerQuestion(ctx context.Context, req *schedulerv1.AnswerQuesti
 		}
 	}
 	return &schedulerv1.AnswerQuestionResponse{}, nil
+}
+
+// GetQuestion finds one, also when it has been answered.
+func (r *Runs) GetQuestion(ctx context.Context, req *schedulerv1.GetQuestionRequest) (*schedulerv1.GetQuestionResponse, error) {
+	if err := r.note(ctx, req); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, q := range r.questions {
+		if q.GetQuestionId() != req.GetQuestionId() {
+			continue
+		}
+		found := proto.CloneOf(q.Question)
+		if found.State = "open"; q.answer != "" {
+			found.State = "answered"
+		}
+		return &schedulerv1.GetQuestionResponse{Question: found}, nil
+	}
+	return nil, fault.NotFound.Errorf("no such question")
 }
 
 // ListQuestions lists the open ones.

@@ -139,6 +139,10 @@ func (s server) AskQuestion(ctx context.Context, r *schedulerv1.AskQuestionReque
 	return s.Service.AskQuestion(ctx, r)
 }
 
+func (s server) GetQuestion(ctx context.Context, r *schedulerv1.GetQuestionRequest) (*schedulerv1.GetQuestionResponse, error) {
+	return s.Service.GetQuestion(ctx, r)
+}
+
 func (s server) AnswerQuestion(ctx context.Context, r *schedulerv1.AnswerQuestionRequest) (*schedulerv1.AnswerQuestionResponse, error) {
 	return s.Service.AnswerQuestion(ctx, r)
 }
@@ -179,7 +183,7 @@ func as(t *testing.T, org string) context.Context {
 
 func (w *world) question(runID, signal string) *schedulerv1.AskQuestionRequest {
 	return &schedulerv1.AskQuestionRequest{
-		TargetId: w.app, RunId: runID, Method: "elicitation/create", ParamsJson: `{"message":"sure?"}`, SignalName: signal,
+		TargetId: w.app, RunId: runID, Method: "sampling/createMessage", ParamsJson: `{"message":"sure?"}`, SignalName: signal,
 	}
 }
 

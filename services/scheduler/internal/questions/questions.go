@@ -125,24 +125,21 @@ func (s *Service) record(ctx context.Context, q store.Question) (kept store.Ques
 // AnswerQuestion gives the answer to the run. The courier carries it; what is
 // accepted here will arrive, also when Temporal is away just now.
 func (s *Service) AnswerQuestion(ctx context.Context, req *schedulerv1.AnswerQuestionRequest) (*schedulerv1.AnswerQuestionResponse, error) {
-	answer := req.GetAnswerJson()
-	switch {
-	case len(answer) > maxText:
-		return nil, fault.TooLarge.Errorf("an answer has at most %d bytes", maxText)
-	case !json.Valid([]byte(answer)):
-		return nil, fault.Invalid.Errorf("an answer must be JSON: the result of the MCP method")
-	}
 	q, err := s.visible(ctx, req.GetQuestionId())
 	if err != nil {
 		return nil, err
 	}
-	accepted := false
+	answer, err := answerOf(q, req)
+	if err != nil {
+		return nil, err
+	}
+	accepted, by := false, principal.From(ctx).UserID
 	err = s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
-		accepted, err = s.deps.Store.Answer(ctx, tx, q.ID, answer)
+		accepted, err = s.deps.Store.Answer(ctx, tx, q.ID, answer, by, s.deps.Now())
 		if err != nil || !accepted {
 			return err
 		}
-		return bus.Put(ctx, tx, &schedulerv1.QuestionAnswered{QuestionId: q.ID, TargetId: q.TargetID, RunId: q.RunID})
+		return bus.Put(ctx, tx, &schedulerv1.QuestionAnswered{QuestionId: q.ID, TargetId: q.TargetID, RunId: q.RunID, AnsweredBy: by})
 	})
 	if err != nil {
 		return nil, err
@@ -153,6 +150,15 @@ func (s *Service) AnswerQuestion(ctx context.Context, req *schedulerv1.AnswerQue
 	s.poke()
 	s.waiting.tell(q.ID)
 	return &schedulerv1.AnswerQuestionResponse{Accepted: true}, nil
+}
+
+// GetQuestion finds a question, also one that has been answered.
+func (s *Service) GetQuestion(ctx context.Context, req *schedulerv1.GetQuestionRequest) (*schedulerv1.GetQuestionResponse, error) {
+	q, err := s.visible(ctx, req.GetQuestionId())
+	if err != nil {
+		return nil, err
+	}
+	return &schedulerv1.GetQuestionResponse{Question: toProto(q)}, nil
 }
 
 // answeredBefore accepts the answer that stands already.
@@ -197,8 +203,25 @@ func (s *Service) ListQuestions(ctx context.Context, req *schedulerv1.ListQuesti
 }
 
 func toProto(q store.Question) *schedulerv1.Question {
-	return &schedulerv1.Question{
+	p := &schedulerv1.Question{
 		QuestionId: q.ID, TargetId: q.TargetID, WorkflowId: q.WorkflowID, RunId: q.RunID, Method: q.Method,
 		ParamsJson: q.ParamsJSON, SessionId: q.SessionID, UserId: q.UserID, AskedAt: timestamppb.New(q.AskedAt), OrgId: q.OrgID,
+		State: stateOf(q), AnsweredBy: q.AnsweredBy,
 	}
+	if q.AnswerJSON != "" {
+		p.AnsweredAt = timestamppb.New(q.AnsweredAt)
+	}
+	return p
+}
+
+// stateOf is a question's state as people see it: whether the run has the answer yet
+// is nobody's business.
+func stateOf(q store.Question) string {
+	switch {
+	case q.AnswerJSON != "":
+		return store.Answered
+	case q.State == store.Open:
+		return store.Open
+	}
+	return "withdrawn"
 }

@@ -32,17 +32,20 @@ type Question struct {
 	AnswerJSON         string
 	State              string
 	Attempts           int64
+	// AnsweredBy is a user id; empty for a room or an anonymous caller.
+	AnsweredBy string
+	AnsweredAt time.Time
 }
 
 const selectQuestion = `SELECT question_id, target_id, org_id, workflow_id, run_id, method, params, signal_name, ask_key,
-	session_id, user_id, asked_at, answer, state, attempts FROM questions`
+	session_id, user_id, asked_at, answer, state, attempts, answered_by, answered_at FROM questions`
 
 func scanQuestion(row scanner) (Question, error) {
 	var q Question
-	var asked int64
+	var asked, answered int64
 	err := row.Scan(&q.ID, &q.TargetID, &q.OrgID, &q.WorkflowID, &q.RunID, &q.Method, &q.ParamsJSON, &q.SignalName, &q.AskKey,
-		&q.SessionID, &q.UserID, &asked, &q.AnswerJSON, &q.State, &q.Attempts)
-	q.AskedAt = fromMillis(asked)
+		&q.SessionID, &q.UserID, &asked, &q.AnswerJSON, &q.State, &q.Attempts, &q.AnsweredBy, &answered)
+	q.AskedAt, q.AnsweredAt = fromMillis(asked), fromMillis(answered)
 	return q, err
 }
 
@@ -79,9 +82,9 @@ func (s *Store) Question(ctx context.Context, questionID string) (Question, erro
 }
 
 // Answer records an answer in tx; false when the question has one or needs none.
-func (s *Store) Answer(ctx context.Context, tx *sqldb.Tx, questionID, answerJSON string) (bool, error) {
-	return changed(tx.Exec(ctx, `UPDATE questions SET state = ?, answer = ?, due_at = 0 WHERE question_id = ? AND state = ?`,
-		Answered, answerJSON, questionID, Open))
+func (s *Store) Answer(ctx context.Context, tx *sqldb.Tx, questionID, answerJSON, by string, now time.Time) (bool, error) {
+	return changed(tx.Exec(ctx, `UPDATE questions SET state = ?, answer = ?, answered_by = ?, answered_at = ?, due_at = 0
+		WHERE question_id = ? AND state = ?`, Answered, answerJSON, by, toMillis(now), questionID, Open))
 }
 
 // DueAnswers lists answers that should be given to their runs by now.

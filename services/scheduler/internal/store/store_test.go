@@ -236,8 +236,8 @@ func askAndAnswer(t *testing.T, s *store.Store) {
 				t.Errorf("InsertQuestion(%s) = %s, %v, %v", id, kept.ID, inserted, err)
 			}
 		}
-		first, err := s.Answer(t.Context(), tx, "qst_1", `{"a":1}`)
-		second, err2 := s.Answer(t.Context(), tx, "qst_1", `{"a":2}`)
+		first, err := s.Answer(t.Context(), tx, "qst_1", `{"a":1}`, "u_1", time.UnixMilli(5))
+		second, err2 := s.Answer(t.Context(), tx, "qst_1", `{"a":2}`, "u_2", time.UnixMilli(6))
 		if !first || second || err2 != nil {
 			t.Errorf("Answer() = %v then %v, want only the first", first, second)
 		}
