@@ -48,6 +48,7 @@ func New(deps Deps) *Edge {
 	})
 	questions := callbacks.NewQuestions(callbacks.Deps{Log: deps.Log, Runs: deps.Runs, Agents: deps.Scheduler, Sessions: store})
 	store.OnEnd = questions.Ended
+	store.Records = sessions.NewRecords(deps.Bus.JetStream(), deps.Config.SessionIdle)
 	tools, client := workflowtools.New(deps.Runs), sessions.NewClient()
 	return &Edge{
 		deps: deps, table: table, sessions: store, tools: tools, questions: questions,
@@ -65,6 +66,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return e.table.Run(ctx, e.deps.Registry, e.deps.Scheduler) })
 	group.Go(func() error { return e.sessions.Run(ctx) })
+	group.Go(func() error { return e.sessions.Listen(ctx) })
 	group.Go(func() error { return e.listenPorts(ctx) })
 	group.Go(func() error { return e.listenCallbacks(ctx) })
 	group.Go(func() error {

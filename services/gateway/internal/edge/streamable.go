@@ -53,6 +53,7 @@ func (v visit) begin(w http.ResponseWriter, r *http.Request, body []byte, m json
 		refuse(w, m, err)
 		return
 	}
+	v.sessions.Keep(r.Context(), s)
 	w.Header().Set(sessions.HeaderSession, s.ID)
 	writeJSON(w, reply)
 }
@@ -69,11 +70,15 @@ func (v visit) session(w http.ResponseWriter, r *http.Request, m jsonrpc.Message
 		refuse(w, m, fault.Invalid.Errorf("send initialize first, then its Mcp-Session-Id with every message"))
 		return nil, false
 	}
-	s, ok := v.sessions.Find(id, v.route.Address.GetTargetId(), v.caller)
-	if !ok {
-		refuse(w, m, fault.NotFound.Errorf("there is no such session; send initialize to begin one"))
+	target := v.route.Address.GetTargetId()
+	if s, ok := v.sessions.Find(id, target, v.caller); ok {
+		return s, true
 	}
-	return s, ok
+	s, err := v.sessions.Recover(r.Context(), id, target, v.caller)
+	if err != nil {
+		refuse(w, m, err)
+	}
+	return s, err == nil
 }
 
 // unsupported refuses a version of the protocol and names those that are spoken (MCP

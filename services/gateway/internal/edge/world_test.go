@@ -100,6 +100,33 @@ func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	return w
 }
 
+// replica starts another gateway beside the first; its address is another, and so it
+// serves the app by host name.
+func (w *world) replica() http.Handler {
+	w.t.Helper()
+	ring, err := seal.New(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := edge.Defaults()
+	cfg.Callbacks, cfg.ReadyWait, cfg.AppHost = freeAddress(w.t), 10*time.Second, "127.0.0.2"
+	e := edge.New(edge.Deps{
+		Log: grpctest.Logger(w.t), Auth: people, Bus: w.bus, Registry: registryv1.NewAppsServiceClient(w.Conn),
+		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn),
+		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
+	})
+	edgetest.Background(w.t, e.Run)
+	edgetest.Until(w.t, "the replica knows the apps", e.Ready)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		handler, ok := e.Handler(strings.Split(r.Host, ":")[0])
+		if !ok {
+			http.NotFound(rw, r)
+			return
+		}
+		handler.ServeHTTP(rw, r)
+	})
+}
+
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -2,7 +2,8 @@
 // MCP (2024-11-05 to 2025-11-25). A session belongs to the gateway: its agent may be
 // restarted or replaced, and the client does not notice.
 //
-// It knows no HTTP of the client's side; package edge has that.
+// Their records are in JetStream, so that any replica brings them back, also after a
+// restart. It knows no HTTP of the client's side; package edge has that.
 package sessions
 
 import (
@@ -45,6 +46,7 @@ type Session struct {
 	ready   bool
 	heard   bool // its agent's own stream is listened to
 	seen    time.Time
+	kept    time.Time // when its record was written last; zero: never
 	streams int
 	work    int
 	asked   map[string]Question // our request id to question

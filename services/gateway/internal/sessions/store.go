@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
@@ -45,6 +47,10 @@ type Store struct {
 	limits Limits
 	// OnEnd is called after a session has ended, when it is set before the first one.
 	OnEnd func(*Session)
+	// Records keep sessions beyond this process, when they are set before the first one.
+	Records *Records
+	// recovering lets one request bring a session back for all who ask for it.
+	recovering singleflight.Group
 	// leaving holds a place for each agent that is being told goodbye.
 	leaving chan struct{}
 	closing atomic.Bool
@@ -66,6 +72,10 @@ func NewStore(table *routes.Table, limits Limits) *Store {
 
 // Open begins a session.
 func (st *Store) Open(target string, caller principal.Principal) (*Session, error) {
+	return st.open(newID(), target, caller)
+}
+
+func (st *Store) open(id, target string, caller principal.Principal) (*Session, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	key := callerKey{target, caller.UserID}
@@ -74,7 +84,7 @@ func (st *Store) Open(target string, caller principal.Principal) (*Session, erro
 	}
 	ctx, end := context.WithCancel(context.Background())
 	s := &Session{
-		ID: newID(), TargetID: target, Caller: caller, ctx: ctx, end: end, out: make(chan []byte, outbox), gone: make(chan struct{}),
+		ID: id, TargetID: target, Caller: caller, ctx: ctx, end: end, out: make(chan []byte, outbox), gone: make(chan struct{}),
 		Upstream: st.Upstream(target),
 		seen:     time.Now(), asked: map[string]Question{}, offered: map[string]bool{},
 	}
@@ -106,6 +116,9 @@ func (st *Store) ended(s *Session) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
+	if !st.closing.Load() {
+		st.forgetRecord(ctx, s)
+	}
 	select {
 	case st.leaving <- struct{}{}:
 		s.Upstream.End(ctx)
@@ -173,6 +186,7 @@ func (st *Store) Run(ctx context.Context) error {
 			return nil
 		case now := <-ticker.C:
 			st.reap(now)
+			st.renew(ctx, now)
 		}
 	}
 }

@@ -1,0 +1,62 @@
+package edge_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
+)
+
+// askAt sends a message to a gateway by the app's host name.
+func (w *world) askAt(at, method, key, session, body string) answer {
+	w.t.Helper()
+	req := w.request(method, "/mcp", key, session, []byte(body))
+	req.URL.Host = strings.TrimPrefix(at, "http://")
+	req.Host = "finder.test"
+	return w.send(req)
+}
+
+func TestAnyReplicaServesASession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.address(func(a *registryv1.Address) { a.Host, a.Port = "finder.test", 0 })
+	one, other := httptest.NewServer(w.replica()), httptest.NewServer(w.replica())
+	t.Cleanup(one.Close)
+	t.Cleanup(other.Close)
+	edgetest.Until(t, "both know the host", func() bool {
+		return w.askAt(one.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound && w.askAt(other.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound
+	})
+	opened := w.askAt(one.URL, http.MethodPost, "alice", "", hello)
+	id := opened.header.Get("Mcp-Session-Id")
+	if opened.status != http.StatusOK || id == "" {
+		t.Fatalf("initialize = %+v", opened)
+	}
+	w.askAt(one.URL, http.MethodPost, "alice", id, ready)
+	called := string(call("add", `{"a":1}`))
+	if res := w.askAt(other.URL, http.MethodPost, "alice", id, called); res.status != http.StatusOK || !strings.Contains(res.body, `"a":1`) {
+		t.Errorf("the other replica answers %+v", res)
+	}
+	for _, seen := range w.agent.Seen() {
+		if strings.Contains(string(seen.Body), "initialize") && !strings.Contains(string(seen.Body), "a client") && !strings.Contains(string(seen.Body), "notifications/initialized") {
+			t.Errorf("the agent was not told the client's own words: %s", seen.Body)
+		}
+	}
+	for name, try := range map[string]answer{
+		"somebody else's": w.askAt(other.URL, http.MethodPost, "bob", id, called),
+		"guessed":         w.askAt(other.URL, http.MethodPost, "alice", strings.Repeat("0", 32), called),
+	} {
+		if try.status != http.StatusNotFound {
+			t.Errorf("%s session = %+v", name, try)
+		}
+	}
+	if res := w.askAt(one.URL, http.MethodDelete, "alice", id, ""); res.status != http.StatusOK {
+		t.Errorf("the end = %+v", res)
+	}
+	edgetest.Until(t, "the session has ended everywhere", func() bool {
+		return w.askAt(one.URL, http.MethodPost, "alice", id, called).status == http.StatusNotFound &&
+			w.askAt(other.URL, http.MethodPost, "alice", id, called).status == http.StatusNotFound
+	})
+}
