@@ -99,7 +99,12 @@ func (v visit) modernNative(r *http.Request, req modern.Request) (json.RawMessag
 		return nil, modern.Invalid(fault.Message(err), nil)
 	}
 	native, key := v.route.Endpoint.Native[call.Name], v.idempotencyKey(r, req)
-	if native == routes.RunWorkflow || native == routes.RunTool {
+	switch native {
+	case routes.WorkflowsGetStatus:
+		if asked, refusal := v.tasks.Poll(r.Context(), v.route, call, req); asked != nil || refusal != nil {
+			return asked, refusal
+		}
+	case routes.RunWorkflow, routes.RunTool:
 		policy := v.route.Endpoint.Tasks[call.Name]
 		switch takes := req.Capabilities.Tasks(); {
 		case takes:

@@ -311,6 +311,45 @@ func TestRunIsATask(t *testing.T) {
 	}
 }
 
+func TestRunAsksAClientThatPolls(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	asking := `{"elicitation":{"form":{}}}`
+	poll := func(key, more, capabilities string) string {
+		return w.modern(key, "tools/call", "workflows-get_status", `{"name":"workflows-get_status","arguments":{"run_id":"Refund-run"}`+more+`}`, capabilities).body
+	}
+	w.modern("alice", "tools/call", "workflows-Refund-run", `{"name":"workflows-Refund-run","arguments":{"run_parameters":{"order":"A"}}}`, asking)
+	if got := poll("alice", "", asking); !strings.Contains(got, `"resultType":"complete"`) {
+		t.Errorf("a run that asks nothing is %s", got)
+	}
+	q, err := schedulerv1.NewRunsServiceClient(w.Conn).AskQuestion(t.Context(), &schedulerv1.AskQuestionRequest{
+		TargetId: app, RunId: "Refund-run", Method: "elicitation/create", ParamsJson: `{"message":"Sure?"}`, SignalName: "s",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := q.GetQuestion().GetQuestionId()
+	var asked struct{ Result struct{ ResultType, RequestState string } }
+	got := poll("alice", "", asking)
+	if err := json.Unmarshal([]byte(got), &asked); err != nil || asked.Result.ResultType != "input_required" || !strings.Contains(got, id) {
+		t.Fatalf("a run that asks is %s", got)
+	}
+	back := `,"requestState":"` + asked.Result.RequestState + `","inputResponses":{"` + id + `":{"action":"accept"}}`
+	for who, got := range map[string]string{
+		"a client that cannot be asked": poll("alice", "", nothing), "another user": poll("bob", "", asking), "another user's answer": poll("bob", back, asking),
+	} {
+		if strings.Contains(got, id) || len(w.Runs.Answers()) > 0 {
+			t.Errorf("%s got %s", who, got)
+		}
+	}
+	if got := poll("alice", back, asking); !strings.Contains(got, `"resultType":"complete"`) || w.Runs.Answers()[id] != `{"action":"accept"}` {
+		t.Errorf("answered, the run is %s and was told %v", got, w.Runs.Answers())
+	}
+	if got := poll("alice", back, asking); !strings.Contains(got, `"resultType":"complete"`) {
+		t.Errorf("answered twice, the run is %s", got)
+	}
+}
+
 func TestSubscriptionTellsTasksAndLists(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

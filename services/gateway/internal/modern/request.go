@@ -107,6 +107,11 @@ type elicitation struct {
 // Tasks says whether the client takes tasks for answers.
 func (c Capabilities) Tasks() bool { _, ok := c.Extensions[Extension]; return ok }
 
+// Asks says whether the client can be asked anything.
+func (c Capabilities) Asks() bool {
+	return c.Elicitation != nil || c.Sampling != nil || c.Roots != nil
+}
+
 // CanAnswer says whether the client can be asked that; params are those of the question.
 func (c Capabilities) CanAnswer(method string, params json.RawMessage) bool {
 	switch method {
