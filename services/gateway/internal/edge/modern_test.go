@@ -329,7 +329,9 @@ func TestRunAsksAClientThatPolls(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := q.GetQuestion().GetQuestionId()
-	var asked struct{ Result struct{ ResultType, RequestState string } }
+	var asked struct {
+		Result struct{ ResultType, RequestState string }
+	}
 	got := poll("alice", "", asking)
 	if err := json.Unmarshal([]byte(got), &asked); err != nil || asked.Result.ResultType != "input_required" || !strings.Contains(got, id) {
 		t.Fatalf("a run that asks is %s", got)

@@ -36,9 +36,9 @@ func (t *Tasks) Poll(ctx context.Context, route *routes.Route, call jsonrpc.Call
 			return nil, refusal
 		}
 	}
-	run, refusal := t.runOf(ctx, route, call)
-	if run == "" || refusal != nil {
-		return nil, refusal
+	run := t.runOf(ctx, route, call)
+	if run == "" {
+		return nil, nil
 	}
 	requests, refusal := t.openTo(ctx, route, run, user, req)
 	if refusal != nil || len(requests) == 0 {
@@ -62,19 +62,20 @@ func (t *Tasks) told(ctx context.Context, route *routes.Route, user string, req 
 
 // runOf is the run that a call of workflows-get_status names; empty when it names none
 // that there is, which the tool itself says better.
-func (t *Tasks) runOf(ctx context.Context, route *routes.Route, call jsonrpc.Call) (string, *modern.Refusal) {
+func (t *Tasks) runOf(ctx context.Context, route *routes.Route, call jsonrpc.Call) string {
 	var named struct {
 		RunID      string `json:"run_id"`
 		WorkflowID string `json:"workflow_id"`
 	}
-	if json.Unmarshal(call.Arguments, &named) != nil || named.RunID != "" || named.WorkflowID == "" {
-		return named.RunID, nil
+	_ = json.Unmarshal(call.Arguments, &named) // then it names none
+	if named.RunID != "" || named.WorkflowID == "" {
+		return named.RunID
 	}
 	res, err := t.runs.GetRun(ctx, &schedulerv1.GetRunRequest{TargetId: route.Address.GetTargetId(), WorkflowId: named.WorkflowID})
 	if err != nil {
-		return "", nil //nolint:nilerr // the tool says it
+		return ""
 	}
-	return res.GetRun().GetRunId(), nil
+	return res.GetRun().GetRunId()
 }
 
 // openTo are the open questions of a run that this user was asked and the client can
