@@ -10,33 +10,56 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
 )
 
-// askAt sends a message to a gateway by the app's host name.
-func (w *world) askAt(at, method, key, session, body string) answer {
+// at is a request to a gateway by the app's host name.
+func (w *world) at(at, method, key, session, body string) *http.Request {
 	w.t.Helper()
 	req := w.request(method, "/mcp", key, session, []byte(body))
 	req.URL.Host = strings.TrimPrefix(at, "http://")
 	req.Host = "finder.test"
-	return w.send(req)
+	return req
+}
+
+// askAt sends a message to a gateway.
+func (w *world) askAt(at, method, key, session, body string) answer {
+	w.t.Helper()
+	return w.send(w.at(at, method, key, session, body))
+}
+
+// pair is two gateways that serve the app by its host name.
+func (w *world) pair() (one, other string) {
+	w.t.Helper()
+	w.address(func(a *registryv1.Address) { a.Host, a.Port = "finder.test", 0 })
+	var urls []string
+	for range 2 {
+		server := httptest.NewServer(w.replica())
+		w.t.Cleanup(server.CloseClientConnections)
+		urls = append(urls, server.URL)
+		edgetest.Until(w.t, "it knows the host", func() bool {
+			return w.askAt(server.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound
+		})
+	}
+	return urls[0], urls[1]
+}
+
+// openAt begins a session.
+func (w *world) openAt(at, key string) (id string) {
+	w.t.Helper()
+	opened := w.askAt(at, http.MethodPost, key, "", hello)
+	id = opened.header.Get("Mcp-Session-Id")
+	if opened.status != http.StatusOK || id == "" {
+		w.t.Fatalf("initialize = %+v", opened)
+	}
+	w.askAt(at, http.MethodPost, key, id, ready)
+	return id
 }
 
 func TestAnyReplicaServesASession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.address(func(a *registryv1.Address) { a.Host, a.Port = "finder.test", 0 })
-	one, other := httptest.NewServer(w.replica()), httptest.NewServer(w.replica())
-	t.Cleanup(one.Close)
-	t.Cleanup(other.Close)
-	edgetest.Until(t, "both know the host", func() bool {
-		return w.askAt(one.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound && w.askAt(other.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound
-	})
-	opened := w.askAt(one.URL, http.MethodPost, "alice", "", hello)
-	id := opened.header.Get("Mcp-Session-Id")
-	if opened.status != http.StatusOK || id == "" {
-		t.Fatalf("initialize = %+v", opened)
-	}
-	w.askAt(one.URL, http.MethodPost, "alice", id, ready)
+	one, other := w.pair()
+	id := w.openAt(one, "alice")
 	called := string(call("add", `{"a":1}`))
-	if res := w.askAt(other.URL, http.MethodPost, "alice", id, called); res.status != http.StatusOK || !strings.Contains(res.body, `"a":1`) {
+	if res := w.askAt(other, http.MethodPost, "alice", id, called); res.status != http.StatusOK || !strings.Contains(res.body, `"a":1`) {
 		t.Errorf("the other replica answers %+v", res)
 	}
 	for _, seen := range w.agent.Seen() {
@@ -45,18 +68,18 @@ func TestAnyReplicaServesASession(t *testing.T) {
 		}
 	}
 	for name, try := range map[string]answer{
-		"somebody else's": w.askAt(other.URL, http.MethodPost, "bob", id, called),
-		"guessed":         w.askAt(other.URL, http.MethodPost, "alice", strings.Repeat("0", 32), called),
+		"somebody else's": w.askAt(other, http.MethodPost, "bob", id, called),
+		"guessed":         w.askAt(other, http.MethodPost, "alice", strings.Repeat("0", 32), called),
 	} {
 		if try.status != http.StatusNotFound {
 			t.Errorf("%s session = %+v", name, try)
 		}
 	}
-	if res := w.askAt(one.URL, http.MethodDelete, "alice", id, ""); res.status != http.StatusOK {
+	if res := w.askAt(one, http.MethodDelete, "alice", id, ""); res.status != http.StatusOK {
 		t.Errorf("the end = %+v", res)
 	}
 	edgetest.Until(t, "the session has ended everywhere", func() bool {
-		return w.askAt(one.URL, http.MethodPost, "alice", id, called).status == http.StatusNotFound &&
-			w.askAt(other.URL, http.MethodPost, "alice", id, called).status == http.StatusNotFound
+		return w.askAt(one, http.MethodPost, "alice", id, called).status == http.StatusNotFound &&
+			w.askAt(other, http.MethodPost, "alice", id, called).status == http.StatusNotFound
 	})
 }

@@ -40,6 +40,29 @@ func (st *stream) event(name string, data []byte) (ok bool) {
 	return st.write(sessions.AppendEvent(make([]byte, 0, len(name)+len(data)+20), name, data))
 }
 
+// message writes a message with its id, by which the client can ask for the next.
+func (st *stream) message(id sessions.EventID, data []byte) (ok bool) {
+	return st.write(appendMessage(id, data))
+}
+
+func appendMessage(id sessions.EventID, data []byte) []byte {
+	b := append(make([]byte, 0, len(data)+64), "id: "...) //nolint:mnd // an id and what is around data
+	b = append(append(b, id.String()...), '\n')
+	return sessions.AppendEvent(b, "message", data)
+}
+
+// primed is the version of the protocol from which on a stream begins with an id
+// without a message (MCP 2025-11-25, SEP-1699); older clients do not take it.
+const primed = "2025-11-25"
+
+// prime gives the client an id before there is a message, and says how soon to come
+// again after a break.
+func (st *stream) prime(id sessions.EventID) (ok bool) { return st.write(primer(id)) }
+
+func primer(id sessions.EventID) []byte {
+	return []byte("id: " + id.String() + "\nretry: 1000\ndata: \n\n")
+}
+
 func (st *stream) comment() bool { return st.write([]byte(": keep-alive\n\n")) }
 
 func (st *stream) write(b []byte) bool {
@@ -50,24 +73,23 @@ func (st *stream) write(b []byte) bool {
 	return st.control.Flush() == nil
 }
 
-// run writes what waits for the session's client until either ends.
-func (st *stream) run(ctx context.Context, s *sessions.Session) {
+// run writes what waits for the session's client until either ends. Put writes one
+// message.
+func (st *stream) run(ctx context.Context, s *sessions.Session, put func(sessions.EventID, []byte) bool) {
 	ticker := time.NewTicker(st.keepAlive)
 	defer ticker.Stop()
-	for {
-		var alive bool
+	for alive := true; alive; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.Done():
 			return
-		case message := <-s.Out():
-			alive = st.event("message", message)
+		case <-s.Waiting():
+			if id, message, ok := s.Next(); ok {
+				alive = put(id, message)
+			}
 		case <-ticker.C:
 			alive = st.comment()
-		}
-		if !alive {
-			return
 		}
 	}
 }

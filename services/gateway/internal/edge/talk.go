@@ -68,10 +68,12 @@ func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m j
 	return nil
 }
 
-// give brings an answer to the run that asked, unless somebody was faster.
+// give brings an answer to the run that asked. A question that was not asked here was
+// asked by another replica, or before a restart; or somebody was faster.
 func (v visit) give(ctx context.Context, s *sessions.Session, question sessions.Question, open bool, m jsonrpc.Message) error {
 	if !open {
-		return nil
+		id, _ := sessions.QuestionOf(m.ID)
+		return v.questions.AnswerOf(ctx, s, id, m)
 	}
 	err := v.questions.Answer(ctx, question, m)
 	if err != nil {
