@@ -181,6 +181,24 @@ func (q *Questions) Answer(ctx context.Context, question sessions.Question, m js
 	return err
 }
 
+// AnswerElsewhere gives an answer to a question that another replica asked in the same
+// session, or in another of the same user's. What is over, or is not theirs, is left.
+func (q *Questions) AnswerElsewhere(ctx context.Context, s *sessions.Session, id string, m jsonrpc.Message) error {
+	res, err := q.deps.Runs.GetQuestion(ctx, &schedulerv1.GetQuestionRequest{QuestionId: id})
+	if fault.NotFound.Is(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	asked := res.GetQuestion()
+	own := asked.GetSessionId() == s.ID || s.Caller.UserID != "" && asked.GetUserId() == s.Caller.UserID
+	if !own || asked.GetTargetId() != s.TargetID || asked.GetState() != "open" {
+		return nil
+	}
+	return q.Answer(ctx, sessions.Question{ID: id, Method: asked.GetMethod()}, m)
+}
+
 // refusal is what the agent's SDK understands as "no": for elicitation an action, for
 // the rest an object that is no result.
 func refusal(method string, reason json.RawMessage) json.RawMessage {

@@ -129,6 +129,7 @@ func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 		s.Remind()
 	}
 	defer s.Attach()()
+	s.MarkReady() // it may have said so to another replica; it listens after that only
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	go v.listenUpstream(ctx, s)

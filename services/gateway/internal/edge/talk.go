@@ -71,7 +71,7 @@ func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m j
 // give brings an answer to the run that asked, unless somebody was faster.
 func (v visit) give(ctx context.Context, s *sessions.Session, question sessions.Question, open bool, m jsonrpc.Message) error {
 	if !open {
-		return nil
+		return v.questions.AnswerElsewhere(ctx, s, question.ID, m)
 	}
 	err := v.questions.Answer(ctx, question, m)
 	if err != nil {

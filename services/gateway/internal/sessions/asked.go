@@ -51,7 +51,8 @@ func (s *Session) Remind() {
 }
 
 // TakeAnswer finds the question that a response of the client belongs to. It is not
-// ours when it answers the agent; it is not open when somebody was faster.
+// ours when it answers the agent; it is not open when somebody was faster, or when
+// another replica has asked: then only its ID is known.
 func (s *Session) TakeAnswer(id json.RawMessage) (q Question, ours, open bool) {
 	var requestID string
 	if json.Unmarshal(id, &requestID) != nil || !strings.HasPrefix(requestID, questionPrefix) {
@@ -61,6 +62,7 @@ func (s *Session) TakeAnswer(id json.RawMessage) (q Question, ours, open bool) {
 	defer s.mu.Unlock()
 	q, open = s.asked[requestID]
 	delete(s.asked, requestID)
+	q.ID = strings.TrimPrefix(requestID, questionPrefix)
 	return q, true, open
 }
 

@@ -49,6 +49,7 @@ type record struct {
 	Caller     principal.Principal `json:"caller"`
 	Initialize json.RawMessage     `json:"initialize"`
 	Protocol   string              `json:"protocol"`
+	agreed
 }
 
 // open finds the bucket, or makes it.
@@ -68,30 +69,30 @@ func keyOf(id string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (r *Records) put(ctx context.Context, id string, rec record) error {
+func (r *Records) put(ctx context.Context, id string, rec record) (version, error) {
 	kv, err := r.open(ctx)
 	if err != nil {
-		return err
+		return version{}, err
 	}
-	_, err = kv.Put(ctx, keyOf(id), jsonrpc.Encode(rec))
-	return err
+	revision, err := kv.Put(ctx, keyOf(id), jsonrpc.Encode(rec))
+	return version{revision, time.Now()}, err
 }
 
 // get finds a record; it fails with fault.NotFound when there is none, and with
 // fault.Unavailable when that cannot be told.
-func (r *Records) get(ctx context.Context, id string) (rec record, err error) {
+func (r *Records) get(ctx context.Context, id string) (rec record, v version, err error) {
 	kv, err := r.open(ctx)
 	if err != nil {
-		return rec, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
+		return rec, v, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
 	}
 	entry, err := kv.Get(ctx, keyOf(id))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return rec, fault.NotFound.Wrap(err, "there is no such session; send initialize to begin one")
+		return rec, v, fault.NotFound.Wrap(err, "there is no such session; send initialize to begin one")
 	}
 	if err != nil {
-		return rec, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
+		return rec, v, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
 	}
-	return rec, json.Unmarshal(entry.Value(), &rec)
+	return rec, version{entry.Revision(), entry.Created()}, json.Unmarshal(entry.Value(), &rec)
 }
 
 func (r *Records) delete(ctx context.Context, id string) error {
@@ -137,17 +138,15 @@ func (st *Store) Keep(ctx context.Context, s *Session) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepLimit)
 	defer cancel()
-	if st.Records.put(ctx, s.ID, rec) == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.kept = time.Now()
+	if v, err := st.Records.put(ctx, s.ID, rec); err == nil {
+		st.shares(s, v)
 	}
 }
 
 func (s *Session) record() record {
 	s.Upstream.mu.Lock()
 	defer s.Upstream.mu.Unlock()
-	return record{Target: s.TargetID, Caller: s.Caller, Initialize: s.Upstream.initialize, Protocol: s.Upstream.protocol}
+	return record{Target: s.TargetID, Caller: s.Caller, Initialize: s.Upstream.initialize, Protocol: s.Upstream.protocol, agreed: agreed{s.Upstream.url, s.Upstream.session}}
 }
 
 // renew writes those sessions down again whose record would expire before them.
@@ -157,10 +156,11 @@ func (st *Store) renew(ctx context.Context, now time.Time) {
 	}
 	for _, s := range st.all() {
 		s.mu.Lock()
+		used := s.seen.After(s.kept) || s.streams > 0 || s.work > 0
 		due := !s.kept.IsZero() && now.Sub(s.kept) > st.limits.Idle/keepShare
 		s.mu.Unlock()
-		if due && ctx.Err() == nil {
-			st.Keep(ctx, s)
+		if due && used && ctx.Err() == nil {
+			st.touchRecord(ctx, s)
 		}
 	}
 }
@@ -188,11 +188,11 @@ func (st *Store) Recover(ctx context.Context, id, target string, caller principa
 		if s, ok := st.ByID(id); ok {
 			return s, nil
 		}
-		rec, err := st.Records.get(context.WithoutCancel(ctx), id)
+		rec, v, err := st.Records.get(context.WithoutCancel(ctx), id)
 		if err != nil {
 			return nil, err
 		}
-		return st.revive(id, rec)
+		return st.revive(id, rec, v)
 	})
 	if err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (st *Store) Recover(ctx context.Context, id, target string, caller principa
 
 // revive makes a session of its record. The client has said that it is initialized
 // long ago.
-func (st *Store) revive(id string, rec record) (*Session, error) {
+func (st *Store) revive(id string, rec record, v version) (*Session, error) {
 	m, err := jsonrpc.Parse(rec.Initialize)
 	if err != nil {
 		return nil, err
@@ -218,10 +218,9 @@ func (st *Store) revive(id string, rec record) (*Session, error) {
 	}
 	s.Upstream.Adopt(rec.Initialize)
 	s.Upstream.Agreed(rec.Protocol)
+	s.Upstream.join(rec.agreed)
 	s.Introduce(m.Params)
 	s.MarkReady()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kept = time.Now()
+	st.shares(s, v)
 	return s, nil
 }

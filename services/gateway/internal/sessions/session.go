@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
@@ -40,6 +41,8 @@ type Session struct {
 	out  chan []byte
 	gone chan struct{} // closed when nothing is left to do for an ended session
 	wake sync.Mutex
+	// quiet says that it ended because nobody used it here.
+	quiet atomic.Bool
 
 	mu      sync.Mutex
 	caps    capabilities

@@ -116,9 +116,10 @@ func (st *Store) ended(s *Session) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
-	if !st.closing.Load() {
-		st.forgetRecord(ctx, s)
+	if st.goesOn(ctx, s) {
+		return // its agent must not be told that it is over
 	}
+	st.forgetRecord(ctx, s)
 	select {
 	case st.leaving <- struct{}{}:
 		s.Upstream.End(ctx)
@@ -194,6 +195,7 @@ func (st *Store) Run(ctx context.Context) error {
 func (st *Store) reap(now time.Time) {
 	for _, s := range st.all() {
 		if s.idle(now.Add(-st.limits.Idle)) {
+			s.quiet.Store(true)
 			st.End(s)
 		}
 	}

@@ -38,6 +38,7 @@ type Upstream struct {
 	url        string // where the server that knows us takes messages
 	session    string
 	protocol   string
+	shared     *shared // nil: no other replica takes part
 }
 
 // call is what one request needs to know.
@@ -115,20 +116,33 @@ var errUnknownSession = errors.New("the agent does not know the session that it 
 // One that has gone has nothing left to be told.
 func (u *Upstream) Notify(ctx context.Context, body []byte) {
 	route := u.table.Target(u.target)
-	c := u.call()
-	if c.url == "" || route == nil || !route.Endpoint.Up() || route.Endpoint.MCPURL() != c.url {
+	if route == nil || !route.Endpoint.Up() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	res, err := u.post(ctx, c, body)
-	if err != nil {
+	live := route.Endpoint.MCPURL()
+	if u.call().url != live && !u.catchUp(ctx, live) {
 		return
 	}
-	_ = res.Body.Close()
-	if res.StatusCode == http.StatusNotFound {
-		u.forget(c.session)
+	c := u.call()
+	if u.notify(ctx, c, body) {
+		return
 	}
+	u.forget(c.session)
+	if u.catchUp(ctx, live) {
+		u.notify(ctx, u.call(), body)
+	}
+}
+
+// notify is false when the server does not know the session.
+func (u *Upstream) notify(ctx context.Context, c call, body []byte) bool {
+	res, err := u.post(ctx, c, body)
+	if err != nil {
+		return true // nobody knows whether it came
+	}
+	_ = res.Body.Close()
+	return res.StatusCode != http.StatusNotFound
 }
 
 // ErrSilent says that the server offers no stream of its own.
@@ -246,6 +260,9 @@ func (u *Upstream) handshake(ctx context.Context, url string) error {
 	if initialize == nil {
 		return fault.Invalid.Errorf("send initialize first")
 	}
+	if u.catchUp(ctx, url) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	res, err := u.post(ctx, call{url: url}, initialize)
@@ -262,9 +279,7 @@ func (u *Upstream) handshake(ctx context.Context, url string) error {
 		return err
 	}
 	_ = done.Body.Close()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.url, u.session = url, session
+	u.agree(ctx, agreed{url, session})
 	return nil
 }
 
