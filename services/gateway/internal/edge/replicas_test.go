@@ -13,30 +13,43 @@ import (
 // askAt sends a message to a gateway by the app's host name.
 func (w *world) askAt(at, method, key, session, body string) answer {
 	w.t.Helper()
-	req := w.request(method, "/mcp", key, session, []byte(body))
-	req.URL.Host = strings.TrimPrefix(at, "http://")
-	req.Host = "finder.test"
-	return w.send(req)
+	return w.send(sentTo(at, w.request(method, "/mcp", key, session, []byte(body))))
+}
+
+// sentTo makes a request one for a gateway, by the app's host name.
+func sentTo(at string, req *http.Request) *http.Request {
+	req.URL.Host, req.Host = strings.TrimPrefix(at, "http://"), "finder.test"
+	return req
+}
+
+// twins are two gateways behind one name; stop ends the first.
+func (w *world) twins() (one, other string, stop func()) {
+	w.t.Helper()
+	w.address(func(a *registryv1.Address) { a.Host, a.Port = "finder.test", 0 })
+	first, stop := w.replicaUntil()
+	servers := []*httptest.Server{httptest.NewServer(first), httptest.NewServer(w.replica())}
+	for _, server := range servers {
+		w.t.Cleanup(server.Close)
+		w.t.Cleanup(server.CloseClientConnections) // before Close, which waits for streams
+		edgetest.Until(w.t, "the host is known", func() bool {
+			return w.askAt(server.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound
+		})
+	}
+	return servers[0].URL, servers[1].URL, stop
 }
 
 func TestAnyReplicaServesASession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.address(func(a *registryv1.Address) { a.Host, a.Port = "finder.test", 0 })
-	one, other := httptest.NewServer(w.replica()), httptest.NewServer(w.replica())
-	t.Cleanup(one.Close)
-	t.Cleanup(other.Close)
-	edgetest.Until(t, "both know the host", func() bool {
-		return w.askAt(one.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound && w.askAt(other.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound
-	})
-	opened := w.askAt(one.URL, http.MethodPost, "alice", "", hello)
+	one, other, _ := w.twins()
+	opened := w.askAt(one, http.MethodPost, "alice", "", hello)
 	id := opened.header.Get("Mcp-Session-Id")
 	if opened.status != http.StatusOK || id == "" {
 		t.Fatalf("initialize = %+v", opened)
 	}
-	w.askAt(one.URL, http.MethodPost, "alice", id, ready)
+	w.askAt(one, http.MethodPost, "alice", id, ready)
 	called := string(call("add", `{"a":1}`))
-	if res := w.askAt(other.URL, http.MethodPost, "alice", id, called); res.status != http.StatusOK || !strings.Contains(res.body, `"a":1`) {
+	if res := w.askAt(other, http.MethodPost, "alice", id, called); res.status != http.StatusOK || !strings.Contains(res.body, `"a":1`) {
 		t.Errorf("the other replica answers %+v", res)
 	}
 	for _, seen := range w.agent.Seen() {
@@ -45,18 +58,18 @@ func TestAnyReplicaServesASession(t *testing.T) {
 		}
 	}
 	for name, try := range map[string]answer{
-		"somebody else's": w.askAt(other.URL, http.MethodPost, "bob", id, called),
-		"guessed":         w.askAt(other.URL, http.MethodPost, "alice", strings.Repeat("0", 32), called),
+		"somebody else's": w.askAt(other, http.MethodPost, "bob", id, called),
+		"guessed":         w.askAt(other, http.MethodPost, "alice", strings.Repeat("0", 32), called),
 	} {
 		if try.status != http.StatusNotFound {
 			t.Errorf("%s session = %+v", name, try)
 		}
 	}
-	if res := w.askAt(one.URL, http.MethodDelete, "alice", id, ""); res.status != http.StatusOK {
+	if res := w.askAt(one, http.MethodDelete, "alice", id, ""); res.status != http.StatusOK {
 		t.Errorf("the end = %+v", res)
 	}
 	edgetest.Until(t, "the session has ended everywhere", func() bool {
-		return w.askAt(one.URL, http.MethodPost, "alice", id, called).status == http.StatusNotFound &&
-			w.askAt(other.URL, http.MethodPost, "alice", id, called).status == http.StatusNotFound
+		return w.askAt(one, http.MethodPost, "alice", id, called).status == http.StatusNotFound &&
+			w.askAt(other, http.MethodPost, "alice", id, called).status == http.StatusNotFound
 	})
 }

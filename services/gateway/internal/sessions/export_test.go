@@ -1,6 +1,9 @@
 package sessions
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Outbox and MaxWork are the bounds that the tests go to.
 const (
@@ -14,3 +17,6 @@ func (st *Store) Reap(now time.Time) { st.reap(now) }
 
 // CloseIdle closes kept connections to agents.
 func (st *Store) CloseIdle() { st.client.CloseIdleConnections() }
+
+// Renew writes down again what is due at a time.
+func (st *Store) Renew(ctx context.Context, now time.Time) { st.renew(ctx, now) }
