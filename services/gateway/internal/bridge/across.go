@@ -82,14 +82,9 @@ func (b *Bridge) send(ctx context.Context, route *routes.Route, r modern.Request
 	if err != nil {
 		return 0, err
 	}
-	req.Header = r.ParamHeaders.Clone()
+	req.Header = r.Headers()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
-	req.Header.Set(modern.HeaderVersion, modern.Version)
-	req.Header.Set(modern.HeaderMethod, r.Method)
-	if r.Name != "" {
-		req.Header.Set(modern.HeaderName, modern.EncodeHeader(r.Name))
-	}
 	res, err := b.client.Do(req)
 	if err != nil {
 		return 0, fault.Unavailable.Wrap(err, "the agent cannot be reached at the moment; the call may have been started")

@@ -10,6 +10,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/peers"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/seal"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
@@ -30,6 +31,7 @@ type Bridge struct {
 	ring   *seal.Ring
 	client *http.Client
 	legs   *legs
+	peers  *peers.Peers
 
 	mu     sync.Mutex
 	calls  map[string]*call
@@ -37,9 +39,11 @@ type Bridge struct {
 }
 
 // New returns a Bridge; open begins conversations with agents of the session era, and
-// client calls the others.
-func New(ring *seal.Ring, client *http.Client, open func(target string) *sessions.Upstream) *Bridge {
-	return &Bridge{ring: ring, client: client, legs: newLegs(open), calls: map[string]*call{}, byUser: map[string]int{}}
+// client calls the others. Calls that wait here are answered for among, too.
+func New(ring *seal.Ring, client *http.Client, open func(target string) *sessions.Upstream, among *peers.Peers) *Bridge {
+	b := &Bridge{ring: ring, client: client, legs: newLegs(open), peers: among, calls: map[string]*call{}, byUser: map[string]int{}}
+	among.Handle(topic, b.answer)
+	return b
 }
 
 // Client is who waits for an answer.
@@ -57,13 +61,34 @@ func (b *Bridge) Call(ctx context.Context, route *routes.Route, user string, r m
 	if route.Endpoint.GetModern() {
 		return b.across(ctx, route, user, r, to)
 	}
-	c, refusal := b.begin(route, user, r)
 	if r.RequestState != "" {
-		c, refusal = b.find(route.Address.GetTargetId(), user, r)
+		return b.again(ctx, route.Address.GetTargetId(), user, r, to)
 	}
+	c, refusal := b.begin(route, user, r)
 	if refusal != nil {
 		return nil, refusal
 	}
+	return b.goOn(ctx, c, r, to)
+}
+
+// again goes on with a call that waits, here or at another replica.
+func (b *Bridge) again(ctx context.Context, target, user string, r modern.Request, to Client) (json.RawMessage, *modern.Refusal) {
+	s, refusal := b.unseal(target, user, r)
+	if refusal != nil {
+		return nil, refusal
+	}
+	if s.At != b.peers.Name() {
+		return b.elsewhere(ctx, s.At, target, user, r, to)
+	}
+	c, refusal := b.find(s)
+	if refusal != nil {
+		return nil, refusal
+	}
+	return b.goOn(ctx, c, r, to)
+}
+
+// goOn waits with the client for what its call leads to.
+func (b *Bridge) goOn(ctx context.Context, c *call, r modern.Request, to Client) (json.RawMessage, *modern.Refusal) {
 	select {
 	case c.attended <- struct{}{}:
 	case <-ctx.Done():
@@ -85,11 +110,8 @@ func (b *Bridge) Call(ctx context.Context, route *routes.Route, user string, r m
 
 var gone = &modern.Refusal{Status: http.StatusRequestTimeout, Code: jsonrpc.CodeInternal, Message: "the client has gone"}
 
-// begin starts a call, unless the request is a retry of one.
+// begin starts a call.
 func (b *Bridge) begin(route *routes.Route, user string, r modern.Request) (*call, *modern.Refusal) {
-	if r.RequestState != "" {
-		return nil, nil
-	}
 	b.mu.Lock()
 	if len(b.calls) >= callsKept || user != "" && b.byUser[user] >= callsPerUser {
 		b.mu.Unlock()

@@ -2,8 +2,9 @@
 // A call to an agent of the session era that asks back is parked: its client gets the
 // question and a sealed state, and comes again with the answer.
 //
-// The agent's own stream of a parked call is in this process; when it breaks, the call
-// is lost and its client is told so.
+// The agent's own stream of a parked call is in the process that began it; a retry that
+// comes to another replica is carried there. When the stream breaks, or its process
+// ends, the call is lost and its client is told so.
 package bridge
 
 import (

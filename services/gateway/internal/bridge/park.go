@@ -17,7 +17,9 @@ const stateKind = "s1"
 
 // state is what a client keeps of a parked call. It is bound to the app by its seal.
 type state struct {
-	Call   string            `json:"c"`
+	Call string `json:"c"`
+	// At is the replica that holds the call.
+	At     string            `json:"a"`
 	Round  int               `json:"r"`
 	User   string            `json:"u,omitempty"`
 	Digest [sha256.Size]byte `json:"d"`
@@ -64,7 +66,7 @@ func (b *Bridge) park(c *call) json.RawMessage {
 		requests[key] = one
 	}
 	sealed := b.ring.Seal(stateKind, c.target, jsonrpc.Encode(state{
-		Call: c.id, Round: c.round, User: c.user, Digest: c.digest, Expires: time.Now().Add(patience).Unix(),
+		Call: c.id, At: b.peers.Name(), Round: c.round, User: c.user, Digest: c.digest, Expires: time.Now().Add(patience).Unix(),
 	}))
 	return jsonrpc.Encode(map[string]any{"resultType": modern.InputRequired, "inputRequests": requests, "requestState": sealed})
 }
@@ -91,26 +93,33 @@ func (c *call) unpark() {
 	}
 }
 
-// find is the call that a retry goes on with.
-func (b *Bridge) find(target, user string, r modern.Request) (*call, *modern.Refusal) {
+// unseal reads what the client of a parked call brought back.
+func (b *Bridge) unseal(target, user string, r modern.Request) (state, *modern.Refusal) {
 	payload, err := b.ring.Open(stateKind, target, r.RequestState)
 	var s state
 	if err != nil || json.Unmarshal(payload, &s) != nil || s.User != user || s.Digest != r.Digest() {
-		return nil, modern.Invalid("requestState is not of this call", nil)
+		return s, modern.Invalid("requestState is not of this call", nil)
 	}
 	if time.Now().Unix() > s.Expires {
-		return nil, modern.Invalid("requestState has expired; make the call again", nil)
+		return s, modern.Invalid("requestState has expired; make the call again", nil)
 	}
+	return s, nil
+}
+
+// find is the call that a retry goes on with.
+func (b *Bridge) find(s state) (*call, *modern.Refusal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c, ok := b.calls[s.Call]
 	if !ok {
-		return nil, &modern.Refusal{
-			Status: http.StatusOK, Code: jsonrpc.CodeInternal, Message: "the call that asked this is over; it had been started",
-			Data: map[string]any{"reason": "call_lost", "retriable": false},
-		}
+		return nil, callLost
 	}
 	return c, nil
+}
+
+var callLost = &modern.Refusal{
+	Status: http.StatusOK, Code: jsonrpc.CodeInternal, Message: "the call that asked this is over; it had been started",
+	Data: map[string]any{"reason": "call_lost", "retriable": false},
 }
 
 // take gives answers to the agent. Unknown keys, and those that were answered before,

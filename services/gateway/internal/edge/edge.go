@@ -15,6 +15,7 @@ import (
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/bridge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/callbacks"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/peers"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/tasks"
@@ -37,6 +38,7 @@ type Edge struct {
 	client    *http.Client
 	bridge    *bridge.Bridge
 	tasks     *tasks.Tasks
+	peers     *peers.Peers
 }
 
 // New returns an Edge on deps, which must be complete.
@@ -49,12 +51,14 @@ func New(deps Deps) *Edge {
 	questions := callbacks.NewQuestions(callbacks.Deps{Log: deps.Log, Runs: deps.Runs, Agents: deps.Scheduler, Sessions: store})
 	store.OnEnd = questions.Ended
 	store.Records = sessions.NewRecords(deps.Bus.JetStream(), deps.Config.SessionIdle)
-	tools, client := workflowtools.New(deps.Runs), sessions.NewClient()
-	return &Edge{
+	tools, client, among := workflowtools.New(deps.Runs), sessions.NewClient(), peers.New(deps.Bus.Conn())
+	e := &Edge{
 		deps: deps, table: table, sessions: store, tools: tools, questions: questions,
-		callbacks: callbacks.NewServer(questions), client: client,
-		bridge: bridge.New(deps.Seal, client, store.Upstream), tasks: tasks.New(deps.Runs, tools, deps.Seal),
+		callbacks: callbacks.NewServer(questions), client: client, peers: among,
+		bridge: bridge.New(deps.Seal, client, store.Upstream, among), tasks: tasks.New(deps.Runs, tools, deps.Seal),
 	}
+	among.Handle(postTopic, e.ssePosted)
+	return e
 }
 
 // Ready says whether the table of apps has been read.
@@ -67,6 +71,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	group.Go(func() error { return e.table.Run(ctx, e.deps.Registry, e.deps.Scheduler) })
 	group.Go(func() error { return e.sessions.Run(ctx) })
 	group.Go(func() error { return e.sessions.Listen(ctx) })
+	group.Go(func() error { return e.peers.Run(ctx) })
 	group.Go(func() error { return e.listenPorts(ctx) })
 	group.Go(func() error { return e.listenCallbacks(ctx) })
 	group.Go(func() error {

@@ -13,32 +13,13 @@ import (
 // at is a request to a gateway by the app's host name.
 func (w *world) at(at, method, key, session, body string) *http.Request {
 	w.t.Helper()
-	req := w.request(method, "/mcp", key, session, []byte(body))
-	req.URL.Host = strings.TrimPrefix(at, "http://")
-	req.Host = "finder.test"
-	return req
+	return sentTo(at, w.request(method, "/mcp", key, session, []byte(body)))
 }
 
 // askAt sends a message to a gateway.
 func (w *world) askAt(at, method, key, session, body string) answer {
 	w.t.Helper()
 	return w.send(w.at(at, method, key, session, body))
-}
-
-// pair is two gateways that serve the app by its host name.
-func (w *world) pair() (one, other string) {
-	w.t.Helper()
-	w.address(func(a *registryv1.Address) { a.Host, a.Port = "finder.test", 0 })
-	var urls []string
-	for range 2 {
-		server := httptest.NewServer(w.replica())
-		w.t.Cleanup(server.CloseClientConnections)
-		urls = append(urls, server.URL)
-		edgetest.Until(w.t, "it knows the host", func() bool {
-			return w.askAt(server.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound
-		})
-	}
-	return urls[0], urls[1]
 }
 
 // openAt begins a session.
@@ -53,10 +34,32 @@ func (w *world) openAt(at, key string) (id string) {
 	return id
 }
 
+// sentTo makes a request one for a gateway, by the app's host name.
+func sentTo(at string, req *http.Request) *http.Request {
+	req.URL.Host, req.Host = strings.TrimPrefix(at, "http://"), "finder.test"
+	return req
+}
+
+// twins are two gateways behind one name; stop ends the first.
+func (w *world) twins() (one, other string, stop func()) {
+	w.t.Helper()
+	w.address(func(a *registryv1.Address) { a.Host, a.Port = "finder.test", 0 })
+	first, stop := w.replicaUntil()
+	servers := []*httptest.Server{httptest.NewServer(first), httptest.NewServer(w.replica())}
+	for _, server := range servers {
+		w.t.Cleanup(server.Close)
+		w.t.Cleanup(server.CloseClientConnections) // before Close, which waits for streams
+		edgetest.Until(w.t, "the host is known", func() bool {
+			return w.askAt(server.URL, http.MethodGet, "alice", "", "").status != http.StatusNotFound
+		})
+	}
+	return servers[0].URL, servers[1].URL, stop
+}
+
 func TestAnyReplicaServesASession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	one, other := w.pair()
+	one, other, _ := w.twins()
 	id := w.openAt(one, "alice")
 	called := string(call("add", `{"a":1}`))
 	if res := w.askAt(other, http.MethodPost, "alice", id, called); res.status != http.StatusOK || !strings.Contains(res.body, `"a":1`) {

@@ -36,7 +36,7 @@ func TestAnswerGoesOnAfterTheConnectionBroke(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			say := w.talks()
-			one, other := w.pair()
+			one, other, _ := w.twins()
 			if !there {
 				other = one
 			}
@@ -72,7 +72,7 @@ func TestAnswerGoesOnAfterTheConnectionBroke(t *testing.T) {
 func TestFeedGoesOnAfterTheConnectionBroke(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	one, other := w.pair()
+	one, other, _ := w.twins()
 	id := w.openAt(one, "alice")
 	w.askAt(one, http.MethodPost, "alice", id, string(call("add", `{}`)))
 	stream := w.listen(w.at(one, http.MethodGet, "alice", id, ""))
@@ -130,7 +130,7 @@ func TestAnyReplicaTakesAnAnswerForTheAgent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.talks()
-	one, other := w.pair()
+	one, other, _ := w.twins()
 	id := w.openAt(one, "alice")
 	w.askAt(other, http.MethodPost, "alice", id, `{"jsonrpc":"2.0","id":"its own","result":{"action":"accept"}}`)
 	if _, ever := w.agent.Sessions(); ever != 1 {

@@ -20,7 +20,7 @@ func (v visit) sseOpen(w http.ResponseWriter, r *http.Request) {
 	}
 	defer v.sessions.End(s)
 	stream, ok := openStream(w, v.deps.Config.KeepAlive)
-	if !ok || !stream.event("endpoint", []byte("/messages/?session_id="+s.ID)) {
+	if !ok || !stream.event("endpoint", []byte("/messages/?session_id="+s.ID+"&at="+v.peers.Name())) {
 		return
 	}
 	defer s.Attach()()
@@ -35,27 +35,42 @@ func (v visit) ssePost(w http.ResponseWriter, r *http.Request) {
 		rest.WriteError(w, http.StatusBadRequest, "session_id is required")
 		return
 	}
-	s, ok := v.sessions.Find(id, v.route.Address.GetTargetId(), v.caller)
-	if !ok {
-		rest.WriteError(w, http.StatusNotFound, "could not find session")
+	s, here := v.sessions.Find(id, v.route.Address.GetTargetId(), v.caller)
+	at := r.URL.Query().Get("at")
+	if !here && (at == "" || at == v.peers.Name()) {
+		rest.WriteFault(w, errNoStream)
 		return
 	}
 	body, m, ok := v.readMessage(w, r)
 	if !ok {
 		return
 	}
-	done, ok := s.Work()
-	if !ok {
-		refuse(w, m, errTooMany)
+	var err error
+	if here {
+		err = v.sseTake(r.Context(), s, body, m)
+	} else {
+		err = v.ssePass(r.Context(), at, id, body)
+	}
+	if err != nil {
+		refuse(w, m, err)
 		return
 	}
 	w.WriteHeader(http.StatusAccepted)
 	_, _ = w.Write([]byte("Accepted"))
-	// The call lives as long as the session: this request is over at once.
+}
+
+// sseTake works on a message, which lives as long as the session: its request is over
+// at once.
+func (v visit) sseTake(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) error {
+	done, ok := s.Work()
+	if !ok {
+		return errTooMany
+	}
 	go func() {
 		defer done()
-		v.sseHandle(context.WithoutCancel(r.Context()), s, body, m)
+		v.sseHandle(context.WithoutCancel(ctx), s, body, m)
 	}()
+	return nil
 }
 
 var errTooMany = fault.Exhausted.Errorf("this session has too many calls open; wait for some to end")

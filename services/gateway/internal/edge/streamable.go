@@ -166,6 +166,7 @@ func (v visit) feed(w http.ResponseWriter, r *http.Request, s *sessions.Session,
 			}
 		}
 	}
+	s.MarkReady() // it may have said so to another replica; it listens after that only
 	s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
 	v.questions.OfferOpen(r.Context(), s)
 	stream.run(r.Context(), s, stream.message)

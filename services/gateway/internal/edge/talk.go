@@ -72,8 +72,7 @@ func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m j
 // asked by another replica, or before a restart; or somebody was faster.
 func (v visit) give(ctx context.Context, s *sessions.Session, question sessions.Question, open bool, m jsonrpc.Message) error {
 	if !open {
-		id, _ := sessions.QuestionOf(m.ID)
-		return v.questions.AnswerOf(ctx, s, id, m)
+		return v.questions.AnswerOf(ctx, s, question.ID, m)
 	}
 	err := v.questions.Answer(ctx, question, m)
 	if err != nil {

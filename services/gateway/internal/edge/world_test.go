@@ -104,6 +104,13 @@ func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 // serves the app by host name.
 func (w *world) replica() http.Handler {
 	w.t.Helper()
+	handler, _ := w.replicaUntil()
+	return handler
+}
+
+// replicaUntil starts one that can be stopped before the test ends.
+func (w *world) replicaUntil() (handler http.Handler, stop func()) {
+	w.t.Helper()
 	ring, err := seal.New(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		w.t.Fatal(err)
@@ -115,16 +122,27 @@ func (w *world) replica() http.Handler {
 		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
 	})
-	edgetest.Background(w.t, e.Run)
+	ctx, cancel := context.WithCancel(context.Background())
+	w.t.Cleanup(cancel)
+	ended := make(chan struct{})
+	edgetest.Background(w.t, func(until context.Context) error {
+		defer close(ended)
+		defer context.AfterFunc(until, cancel)()
+		return e.Run(ctx)
+	})
 	edgetest.Until(w.t, "the replica knows the apps", e.Ready)
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	serve := func(rw http.ResponseWriter, r *http.Request) {
 		handler, ok := e.Handler(strings.Split(r.Host, ":")[0])
 		if !ok {
 			http.NotFound(rw, r)
 			return
 		}
 		handler.ServeHTTP(rw, r)
-	})
+	}
+	return http.HandlerFunc(serve), func() {
+		cancel()
+		<-ended
+	}
 }
 
 func freeAddress(t testing.TB) string {

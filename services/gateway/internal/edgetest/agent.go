@@ -27,6 +27,9 @@ type Agent struct {
 	Call func(w http.ResponseWriter, r *http.Request, m jsonrpc.Message)
 	// Hello, when it is set, answers initialize.
 	Hello func(w http.ResponseWriter, r *http.Request, m jsonrpc.Message)
+	// Told, when it is set before the first request, hears what needs no answer, with the
+	// session that it came in.
+	Told func(session string, m jsonrpc.Message)
 	// Silent agents have no stream of their own.
 	Silent bool
 
@@ -103,6 +106,15 @@ func (a *Agent) Say(message string) {
 	}
 }
 
+// SayTo gives a message to one session's own stream.
+func (a *Agent) SayTo(session, message string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if out, ok := a.sessions[session]; ok {
+		out <- []byte(message)
+	}
+}
+
 // ServeHTTP serves /mcp.
 func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
@@ -130,6 +142,9 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet:
 		talk(w, r, out)
 	case !m.IsRequest():
+		if a.Told != nil && err == nil {
+			a.Told(id, m)
+		}
 		w.WriteHeader(http.StatusAccepted)
 	default:
 		a.Call(w, r, m)

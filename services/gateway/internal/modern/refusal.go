@@ -17,10 +17,10 @@ const (
 
 // Refusal is a JSON-RPC error with its HTTP status.
 type Refusal struct {
-	Status  int
-	Code    int
-	Message string
-	Data    any
+	Status  int    `json:"status"`
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Data    any    `json:"data,omitempty"`
 }
 
 // Error makes it an error.

@@ -311,3 +311,14 @@ var levels = []string{"debug", "info", "notice", "warning", "error", "critical",
 
 // Severity orders the levels of log messages (RFC 5424); -1 is none of them.
 func Severity(level string) int { return slices.Index(levels, level) }
+
+// Headers are those of a request, for another that must say the same.
+func (r Request) Headers() http.Header {
+	h := r.ParamHeaders.Clone()
+	h.Set(HeaderVersion, Version)
+	h.Set(HeaderMethod, r.Method)
+	if r.Name != "" {
+		h.Set(HeaderName, EncodeHeader(r.Name))
+	}
+	return h
+}

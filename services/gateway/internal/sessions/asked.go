@@ -82,7 +82,8 @@ func (s *Session) Remind() {
 }
 
 // TakeAnswer finds the question that a response of the client belongs to. It is not
-// ours when it answers the agent; it is not open when somebody was faster.
+// ours when it answers the agent; it is not open when somebody was faster, or when
+// another replica has asked: then only its ID is known.
 func (s *Session) TakeAnswer(id json.RawMessage) (q Question, ours, open bool) {
 	questionID, ours := QuestionOf(id)
 	if !ours {
@@ -92,6 +93,7 @@ func (s *Session) TakeAnswer(id json.RawMessage) (q Question, ours, open bool) {
 	defer s.mu.Unlock()
 	q, open = s.asked[questionPrefix+questionID]
 	delete(s.asked, questionPrefix+questionID)
+	q.ID = questionID
 	return q, true, open
 }
 

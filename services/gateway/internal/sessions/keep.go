@@ -89,58 +89,57 @@ func keyOf(id string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (r *Records) put(ctx context.Context, key string, rec record) error {
+func (r *Records) put(ctx context.Context, key string, rec record) (revision uint64, err error) {
 	kv, err := r.open(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = kv.Put(ctx, key, jsonrpc.Encode(rec))
-	return err
+	return kv.Put(ctx, key, jsonrpc.Encode(rec))
 }
 
 // change rewrites a record unless somebody else does; it fails with
 // jetstream.ErrKeyNotFound when there is none. A record that edit leaves alone is
 // written all the same, which renews it.
-func (r *Records) change(ctx context.Context, key string, edit func(*record)) (rec record, err error) {
+func (r *Records) change(ctx context.Context, key string, edit func(*record)) (rec record, revision uint64, err error) {
 	kv, err := r.open(ctx)
 	if err != nil {
-		return rec, err
+		return rec, 0, err
 	}
 	for range changeTries {
 		entry, err := kv.Get(ctx, key)
 		if err != nil {
-			return rec, err
+			return rec, 0, err
 		}
 		rec = record{}
 		if err := json.Unmarshal(entry.Value(), &rec); err != nil {
-			return rec, err
+			return rec, 0, err
 		}
 		edit(&rec)
-		if _, err = kv.Update(ctx, key, jsonrpc.Encode(rec), entry.Revision()); err == nil {
-			return rec, nil
+		if revision, err = kv.Update(ctx, key, jsonrpc.Encode(rec), entry.Revision()); err == nil {
+			return rec, revision, nil
 		}
 		if !errors.Is(err, jetstream.ErrKeyExists) {
-			return rec, err
+			return rec, 0, err
 		}
 	}
-	return rec, errors.New("the record changes all the time")
+	return rec, 0, errors.New("the record changes all the time")
 }
 
-// get finds a record and when it was written; it fails with fault.NotFound when there is
+// get finds a record and its revision; it fails with fault.NotFound when there is
 // none, and with fault.Unavailable when that cannot be told.
-func (r *Records) get(ctx context.Context, key string) (rec record, at time.Time, err error) {
+func (r *Records) get(ctx context.Context, key string) (rec record, revision uint64, err error) {
 	kv, err := r.open(ctx)
 	if err != nil {
-		return rec, at, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
+		return rec, 0, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
 	}
 	entry, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return rec, at, fault.NotFound.Wrap(err, "there is no such session; send initialize to begin one")
+		return rec, 0, fault.NotFound.Wrap(err, "there is no such session; send initialize to begin one")
 	}
 	if err != nil {
-		return rec, at, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
+		return rec, 0, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
 	}
-	return rec, entry.Created(), json.Unmarshal(entry.Value(), &rec)
+	return rec, entry.Revision(), json.Unmarshal(entry.Value(), &rec)
 }
 
 func (r *Records) delete(ctx context.Context, key string) error {
@@ -184,16 +183,17 @@ func (st *Store) Keep(ctx context.Context, s *Session) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepLimit)
 	defer cancel()
-	if st.Records.put(ctx, s.key, rec) == nil {
-		s.markKept()
-		s.Upstream.Share(peers{st.Records, s.key})
+	if revision, err := st.Records.put(ctx, s.key, rec); err == nil {
+		s.markKept(revision)
+		s.Upstream.Share(peers{s})
 	}
 }
 
-func (s *Session) markKept() {
+// markKept notes that the record is as this process wrote or read it.
+func (s *Session) markKept(revision uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept = time.Now()
+	s.kept, s.revision = time.Now(), revision
 }
 
 func (s *Session) record() record {
@@ -215,7 +215,7 @@ func (st *Store) renew(ctx context.Context, now time.Time) {
 		}
 		limited, cancel := context.WithTimeout(ctx, keepLimit)
 		told, subscribed := s.known()
-		_, err := st.Records.change(limited, s.key, func(rec *record) { rec.Lists, rec.Subscribed = told, subscribed })
+		_, revision, err := st.Records.change(limited, s.key, func(rec *record) { rec.Lists, rec.Subscribed = told, subscribed })
 		cancel()
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
@@ -223,7 +223,7 @@ func (st *Store) renew(ctx context.Context, now time.Time) {
 		case err != nil:
 			return // the next round will do
 		default:
-			s.markKept()
+			s.markKept(revision)
 		}
 	}
 }
@@ -265,14 +265,17 @@ func (s *Session) hasLeft() bool {
 
 // usedElsewhere says whether another replica has used a session that is idle here; when
 // that cannot be told, it may have.
-func (st *Store) usedElsewhere(ctx context.Context, s *Session, now time.Time) bool {
-	if !s.recorded() {
+func (st *Store) usedElsewhere(ctx context.Context, s *Session) bool {
+	s.mu.Lock()
+	known, recorded := s.revision, !s.kept.IsZero()
+	s.mu.Unlock()
+	if !recorded {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
-	_, at, err := st.Records.get(ctx, s.key)
-	return err == nil && now.Sub(at) < st.limits.Idle || fault.Unavailable.Is(err)
+	_, revision, err := st.Records.get(ctx, s.key)
+	return err == nil && revision != known || fault.Unavailable.Is(err)
 }
 
 // forgetRecord deletes a session's record: its id is worth nothing from then on.
@@ -290,16 +293,13 @@ func (s *Session) journal(id EventID, message []byte) {
 }
 
 // peers let the replicas agree on the agent's session.
-type peers struct {
-	records *Records
-	key     string
-}
+type peers struct{ *Session }
 
 // Current is the agent's session there that the others use, unless it is over.
 func (p peers) Current(ctx context.Context, url, over string) string {
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
-	rec, _, err := p.records.get(ctx, p.key)
+	rec, _, err := p.store.Records.get(ctx, p.key)
 	if err != nil || rec.URL != url || rec.Agent == over {
 		return ""
 	}
@@ -310,7 +310,7 @@ func (p peers) Current(ctx context.Context, url, over string) string {
 func (p peers) Agree(ctx context.Context, url, session, over string) string {
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
-	rec, err := p.records.change(ctx, p.key, func(rec *record) {
+	rec, revision, err := p.store.Records.change(ctx, p.key, func(rec *record) {
 		if rec.URL != url || rec.Agent == "" || rec.Agent == over {
 			rec.URL, rec.Agent = url, session
 		}
@@ -318,6 +318,7 @@ func (p peers) Agree(ctx context.Context, url, session, over string) string {
 	if err != nil {
 		return session
 	}
+	p.markKept(revision)
 	return rec.Agent
 }
 
@@ -334,16 +335,20 @@ func (st *Store) Recover(ctx context.Context, id, target string, caller principa
 		if s, ok := st.ByID(id); ok {
 			return s, nil
 		}
-		rec, _, err := st.Records.get(context.WithoutCancel(ctx), keyOf(id))
+		rec, revision, err := st.Records.get(context.WithoutCancel(ctx), keyOf(id))
 		if err != nil {
 			return nil, err
 		}
-		return st.revive(id, rec)
+		return st.revive(id, rec, revision)
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := found.(*Session)
+	if _, _, err := st.Records.get(ctx, s.key); fault.NotFound.Is(err) {
+		s.leave() // it was ended while it was brought back
+		return nil, err
+	}
 	if s.TargetID != target || s.Caller.UserID != caller.UserID || s.ctx.Err() != nil {
 		return nil, missing
 	}
@@ -352,7 +357,7 @@ func (st *Store) Recover(ctx context.Context, id, target string, caller principa
 }
 
 // revive makes a session of its record.
-func (st *Store) revive(id string, rec record) (*Session, error) {
+func (st *Store) revive(id string, rec record, revision uint64) (*Session, error) {
 	m, err := jsonrpc.Parse(rec.Initialize)
 	if err != nil {
 		return nil, err
@@ -364,9 +369,9 @@ func (st *Store) revive(id string, rec record) (*Session, error) {
 	s.Upstream.Adopt(rec.Initialize)
 	s.Upstream.Agreed(rec.Protocol)
 	s.Upstream.settle(rec.URL, rec.Agent)
-	s.Upstream.Share(peers{st.Records, s.key})
+	s.Upstream.Share(peers{s})
 	s.Introduce(m.Params)
-	s.markKept()
+	s.markKept(revision)
 	s.MarkReady() // it was, or will say so again
 	s.revived(rec)
 	return s, nil

@@ -43,6 +43,7 @@ type Session struct {
 	ready      bool
 	seen       time.Time
 	kept       time.Time // when its record was written last; zero: never
+	revision   uint64    // of the record, as far as it is known here
 	left       bool      // it goes on elsewhere: only this copy of it ends
 	streams    int
 	work       int

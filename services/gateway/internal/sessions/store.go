@@ -208,7 +208,7 @@ func (st *Store) reap(ctx context.Context, now time.Time) {
 		s.prune(now)
 		switch {
 		case !s.idle(now.Add(-st.limits.Idle)):
-		case st.usedElsewhere(ctx, s, now):
+		case st.usedElsewhere(ctx, s):
 			s.leave()
 		default:
 			st.End(s)

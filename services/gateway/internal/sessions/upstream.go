@@ -133,20 +133,48 @@ var errUnknownSession = errors.New("the agent does not know the session that it 
 // One that has gone has nothing left to be told.
 func (u *Upstream) Notify(ctx context.Context, body []byte) {
 	route := u.table.Target(u.target)
-	c := u.call()
-	if c.url == "" || route == nil || !route.Endpoint.Up() || route.Endpoint.MCPURL() != c.url {
+	if route == nil || !route.Endpoint.Up() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	res, err := u.post(ctx, c, body)
-	if err != nil {
+	live := route.Endpoint.MCPURL()
+	if u.call().url != live && !u.catchUp(ctx, live) {
 		return
 	}
-	_ = res.Body.Close()
-	if res.StatusCode == http.StatusNotFound {
-		u.forget(c.session)
+	c := u.call()
+	if u.notify(ctx, c, body) {
+		return
 	}
+	u.forget(c.session)
+	if u.catchUp(ctx, live) {
+		u.notify(ctx, u.call(), body)
+	}
+}
+
+// notify is false when the server does not know the session.
+func (u *Upstream) notify(ctx context.Context, c call, body []byte) bool {
+	res, err := u.post(ctx, c, body)
+	if err != nil {
+		return true // nobody knows whether it came
+	}
+	_ = res.Body.Close()
+	return res.StatusCode != http.StatusNotFound
+}
+
+// catchUp goes on with the session at url that the others use, if there is one.
+func (u *Upstream) catchUp(ctx context.Context, url string) bool {
+	u.mu.Lock()
+	over, peers := u.over, u.peers
+	u.mu.Unlock()
+	if peers == nil {
+		return false
+	}
+	session := peers.Current(ctx, url, over)
+	if session != "" {
+		u.settle(url, session)
+	}
+	return session != ""
 }
 
 // ErrSilent says that the server offers no stream of its own.
@@ -262,11 +290,8 @@ func (u *Upstream) handshake(ctx context.Context, url string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	if peers != nil {
-		if session := peers.Current(ctx, url, over); session != "" {
-			u.settle(url, session)
-			return nil
-		}
+	if u.catchUp(ctx, url) {
+		return nil
 	}
 	session, err := u.introduce(ctx, call{url: url, protocol: protocol}, initialize)
 	if err != nil {
