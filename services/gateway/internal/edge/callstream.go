@@ -56,12 +56,12 @@ func (c *callStream) put(id sessions.EventID, message []byte) {
 	if c.gone {
 		return
 	}
-	b := appendMessage(id, message)
+	b := make([]byte, 0, headRoom+min(len(message), smallMessage))
 	if !c.begun && c.first != (sessions.EventID{}) {
-		b = append(primer(c.first), b...)
+		b = append(b, primer(c.first)...)
 	}
 	c.begun = true
-	c.gone = !c.write(b)
+	c.gone = !c.writeMessage(b, id, message)
 }
 
 func (c *callStream) close() {

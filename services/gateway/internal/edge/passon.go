@@ -55,7 +55,7 @@ func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Se
 		if len(e.Data) == 0 {
 			return nil
 		}
-		answered = answered || isResponse(e.Data)
+		answered = answered || jsonrpc.IsResponse(e.Data)
 		to.put(answer.Put(e.Data), e.Data)
 		return nil
 	})
@@ -64,10 +64,4 @@ func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Se
 		to.put(answer.Put(lost), lost)
 	}
 	answer.Finish()
-}
-
-// isResponse says whether a message is the response that a call's stream is for.
-func isResponse(data []byte) bool {
-	m, err := jsonrpc.Parse(data)
-	return err == nil && m.IsResponse()
 }

@@ -129,7 +129,7 @@ func relay(s *sessions.Session, res *http.Response) error {
 	answered := false
 	err := sessions.ReadEvents(res.Body, func(e sessions.Event) error {
 		if len(e.Data) > 0 {
-			answered = answered || isResponse(e.Data)
+			answered = answered || jsonrpc.IsResponse(e.Data)
 			s.Push(e.Data)
 		}
 		return nil

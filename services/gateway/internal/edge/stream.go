@@ -42,13 +42,24 @@ func (st *stream) event(name string, data []byte) (ok bool) {
 
 // message writes a message with its id, by which the client can ask for the next.
 func (st *stream) message(id sessions.EventID, data []byte) (ok bool) {
-	return st.write(appendMessage(id, data))
+	return st.writeMessage(make([]byte, 0, headRoom+min(len(data), smallMessage)), id, data)
 }
 
-func appendMessage(id sessions.EventID, data []byte) []byte {
-	b := append(make([]byte, 0, len(data)+64), "id: "...) //nolint:mnd // an id and what is around data
-	b = append(append(b, id.String()...), '\n')
-	return sessions.AppendEvent(b, "message", data)
+const (
+	// smallMessage is up to which size a message is written at once, and not piece by
+	// piece as it is.
+	smallMessage = 4 << 10
+	// headRoom is for what an event has before its data.
+	headRoom = 128
+)
+
+// writeMessage writes a message after what b has.
+func (st *stream) writeMessage(b []byte, id sessions.EventID, data []byte) (ok bool) {
+	b = append(append(append(b, "id: "...), id.String()...), '\n')
+	if len(data) < smallMessage || !sessions.OneLine(data) {
+		return st.write(sessions.AppendEvent(b, "message", data))
+	}
+	return st.write(sessions.AppendHead(b, "message"), data, []byte("\n\n"))
 }
 
 // primed is the version of the protocol from which on a stream begins with an id
@@ -65,10 +76,12 @@ func primer(id sessions.EventID) []byte {
 
 func (st *stream) comment() bool { return st.write([]byte(": keep-alive\n\n")) }
 
-func (st *stream) write(b []byte) bool {
+func (st *stream) write(parts ...[]byte) bool {
 	_ = st.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not every writer has one
-	if _, err := st.w.Write(b); err != nil {                    //nolint:gosec // server-sent events, and said to be so
-		return false
+	for _, b := range parts {
+		if _, err := st.w.Write(b); err != nil { //nolint:gosec // server-sent events, and said to be so
+			return false
+		}
 	}
 	return st.control.Flush() == nil
 }
@@ -102,7 +115,7 @@ func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
 		switch {
 		case err == nil:
 			pause = relisten
-			_ = sessions.ReadEvents(res.Body, func(e sessions.Event) error { // it will be opened again
+			_ = sessions.ReadQuiet(res.Body, func(e sessions.Event) error { // it will be opened again
 				if len(e.Data) > 0 {
 					s.Push(e.Data)
 				}
