@@ -55,11 +55,15 @@ const (
 
 // writeMessage writes a message after what b has.
 func (st *stream) writeMessage(b []byte, id sessions.EventID, data []byte) (ok bool) {
-	b = append(append(append(b, "id: "...), id.String()...), '\n')
+	b = appendID(b, id)
 	if len(data) < smallMessage || !sessions.OneLine(data) {
 		return st.write(sessions.AppendEvent(b, "message", data))
 	}
 	return st.write(sessions.AppendHead(b, "message"), data, []byte("\n\n"))
+}
+
+func appendID(b []byte, id sessions.EventID) []byte {
+	return append(append(append(b, "id: "...), id.String()...), '\n')
 }
 
 // primed is the version of the protocol from which on a stream begins with an id
