@@ -86,7 +86,9 @@ func code(err error) int {
 
 func writeJSON(w http.ResponseWriter, body []byte) { respond(w, http.StatusOK, body) }
 
-func streamHeaders(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", "no-cache, no-transform")
-	w.Header().Set("X-Accel-Buffering", "no")
+func streamHeaders(w http.ResponseWriter) { setStreamHeaders(w.Header()) }
+
+func setStreamHeaders(h http.Header) {
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no")
 }

@@ -29,7 +29,7 @@ func beginAnswer(w http.ResponseWriter, res *http.Response, keepAlive time.Durat
 	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
 	streamHeaders(w)
 	w.WriteHeader(res.StatusCode)
-	c := &callStream{stream: &stream{w: w, control: http.NewResponseController(w), keepAlive: keepAlive}}
+	c := &callStream{stream: newStream(w, keepAlive)}
 	c.timer = time.AfterFunc(min(quiet, keepAlive), c.live)
 	return c
 }

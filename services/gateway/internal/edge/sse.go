@@ -18,14 +18,15 @@ func (v visit) sseOpen(w http.ResponseWriter, r *http.Request) {
 		rest.WriteFault(w, err)
 		return
 	}
-	defer v.sessions.End(s)
-	stream, ok := openStream(w, v.deps.Config.KeepAlive)
-	if !ok || !stream.event("endpoint", []byte("/messages/?session_id="+s.ID+"&at="+v.peers.Name())) {
-		return
-	}
-	defer s.Attach()()
-	s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
-	stream.run(r.Context(), s, func(_ sessions.EventID, message []byte) bool { return stream.event("message", message) })
+	v.hold(w, r, func(ctx context.Context, to *stream) {
+		defer v.sessions.End(s)
+		if !to.event("endpoint", []byte("/messages/?session_id="+s.ID+"&at="+v.peers.Name())) {
+			return
+		}
+		defer s.Attach()()
+		s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
+		to.run(ctx, s, func(_ sessions.EventID, message []byte) bool { return to.event("message", message) })
+	})
 }
 
 // ssePost takes a message of such a session; the answer comes on its stream.
