@@ -101,6 +101,22 @@ func TestReplicasStayWithinTheLimit(t *testing.T) {
 	replicas(t, 1, one)
 }
 
+// A replica that ends without a word is gone after a while, and its share returns.
+func TestAReplicaThatDies(t *testing.T) {
+	t.Parallel()
+	server := bustest.Start(t)
+	one, _ := start(t, server)
+	conn := server.Bus(t).Conn()
+	dead := limits.New(limits.Deps{Log: grpctest.Logger(t), NATS: conn, Now: time.Now, Beat: 20 * time.Millisecond})
+	edgetest.Background(t, dead.Run)
+	replicas(t, 2, one, dead)
+	conn.Close()
+	replicas(t, 1, one)
+	if n, _ := dead.Replicas(); n != 2 {
+		t.Errorf("one that is cut off takes %d for the number of replicas, want the last it knew", n)
+	}
+}
+
 func TestNeverWithoutLimitBeforeNATSIsReached(t *testing.T) {
 	t.Parallel()
 	server := bustest.Start(t)

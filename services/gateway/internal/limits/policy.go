@@ -9,7 +9,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 )
 
-// Together, as a policy's Caller, is all callers as one.
+// Together is all callers as one, where a policy names its Caller.
 const Together = "*"
 
 // busy is when to come back where a call must end first.
