@@ -230,6 +230,17 @@ func TestLimitsFollowTheRegistry(t *testing.T) {
 	until("the limit is gone", http.StatusOK)
 }
 
+func TestReplicasShareLimits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.limit()
+	w.replica()
+	edgetest.Until(t, "the gateway knows the other", func() bool {
+		n, _ := w.edge.Limiter().Replicas()
+		return n == 2
+	})
+}
+
 func TestTheDefaultLimit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *edge.Config) { c.Limits = edge.LimitDefaults{CallsPerSecond: 0.01, Burst: 1} })
