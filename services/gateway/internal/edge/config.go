@@ -30,7 +30,7 @@ func Defaults() Config {
 	return Config{
 		AppHost: "127.0.0.1", Callbacks: "127.0.0.1:8091", MaxBody: 4 << 20, ReadyWait: 30 * time.Second,
 		SessionIdle: 30 * time.Minute, Sessions: 20_000, SessionsPerCaller: 1_000, KeepAlive: 15 * time.Second,
-		Limits: LimitDefaults{Concurrent: 1_000},
+		Limits: LimitDefaults{Concurrent: 5_000},
 	}
 }
 
