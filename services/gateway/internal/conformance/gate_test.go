@@ -69,7 +69,7 @@ func gate(t *testing.T, behind string, about *schedulerv1.Endpoint) string {
 	about.TargetId, about.AppId, about.OrgId, about.VersionId, about.ServerUrl, about.Ready, about.Kind = app, app, "org", "ver_1", behind, true, "remote"
 	rooms.Deployments.Set(about)
 	e := edge.New(edge.Deps{
-		Log: grpctest.Logger(t), Auth: nobody{}, Bus: bustest.New(t), Registry: registryv1.NewAppsServiceClient(rooms.Conn),
+		Log: grpctest.Logger(t), Auth: nobody{}, Bus: bustest.New(t), Registry: registryv1.NewAppsServiceClient(rooms.Conn), Limits: registryv1.NewLimitsServiceClient(rooms.Conn),
 		Scheduler: schedulerv1.NewDeploymentsServiceClient(rooms.Conn), Runs: schedulerv1.NewRunsServiceClient(rooms.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(rooms.Conn), Config: cfg, Seal: ring,
 	})

@@ -83,7 +83,7 @@ func (v visit) sseHandle(ctx context.Context, s *sessions.Session, body []byte, 
 	stop := context.AfterFunc(s.Context(), cancel)
 	defer stop()
 	if err := v.sseWork(ctx, s, body, m); err != nil && m.IsRequest() {
-		s.Push(jsonrpc.NewError(m.ID, code(err), fault.Message(err)))
+		s.Push(failure(m.ID, err))
 	}
 }
 
@@ -100,6 +100,11 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 		return v.accept(ctx, s, body, m)
 	}
 	subscribes(s, m)
+	over, err := v.count(m)
+	if err != nil {
+		return err
+	}
+	defer over()
 	if reply, native := v.native(ctx, s, m); native {
 		s.Push(reply)
 		return nil
