@@ -32,7 +32,7 @@ func ServeAt(t testing.TB, dir, room string, register func(grpc.ServiceRegistrar
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(rpc.ServerOptions(Logger(t))...)
+	server := grpc.NewServer(append(rpc.ServerOptions(Logger(t)), grpc.WaitForHandlers(true))...) // they log into the test
 	register(server)
 	done := make(chan struct{})
 	go func() {
@@ -83,9 +83,10 @@ func SocketDir(t testing.TB) string {
 	return filepath.Clean(dir)
 }
 
-// Logger writes to the test's log, at debug level; a benchmark has none.
+// Logger writes to the test's log, at debug level; benchmarks and fuzzing have none.
 func Logger(t testing.TB) *slog.Logger {
-	if _, ok := t.(*testing.B); ok {
+	switch t.(type) {
+	case *testing.B, *testing.F:
 		return slog.New(slog.DiscardHandler)
 	}
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
