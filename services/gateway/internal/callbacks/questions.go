@@ -52,6 +52,8 @@ func NewQuestions(deps Deps) *Questions {
 }
 
 const (
+	// stateOpen is the state of a question without an answer.
+	stateOpen  = "open"
 	offerLimit = 10 * time.Second
 	ownersKept = 100_000
 	ownersFor  = 24 * time.Hour
@@ -181,9 +183,9 @@ func (q *Questions) Answer(ctx context.Context, question sessions.Question, m js
 	return err
 }
 
-// AnswerElsewhere gives an answer to a question that another replica asked in the same
-// session, or in another of the same user's. What is over, or is not theirs, is left.
-func (q *Questions) AnswerElsewhere(ctx context.Context, s *sessions.Session, id string, m jsonrpc.Message) error {
+// AnswerOf gives a session's response to a question that another process may have asked
+// it, if the question was for the session or its user.
+func (q *Questions) AnswerOf(ctx context.Context, s *sessions.Session, id string, m jsonrpc.Message) error {
 	res, err := q.deps.Runs.GetQuestion(ctx, &schedulerv1.GetQuestionRequest{QuestionId: id})
 	if fault.NotFound.Is(err) {
 		return nil
@@ -192,8 +194,8 @@ func (q *Questions) AnswerElsewhere(ctx context.Context, s *sessions.Session, id
 		return err
 	}
 	asked := res.GetQuestion()
-	own := asked.GetSessionId() == s.ID || s.Caller.UserID != "" && asked.GetUserId() == s.Caller.UserID
-	if !own || asked.GetTargetId() != s.TargetID || asked.GetState() != "open" {
+	mine := asked.GetSessionId() == s.ID || s.Caller.UserID != "" && asked.GetUserId() == s.Caller.UserID
+	if !mine || asked.GetTargetId() != s.TargetID || asked.GetState() != stateOpen {
 		return nil
 	}
 	return q.Answer(ctx, sessions.Question{ID: id, Method: asked.GetMethod()}, m)

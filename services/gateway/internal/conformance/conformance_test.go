@@ -68,7 +68,7 @@ var eras = map[string]struct {
 	stateless bool
 	baseline  int
 }{
-	"2025-11-25": {false, 82},
+	"2025-11-25": {false, 83},
 	"2026-07-28": {true, 165},
 }
 

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"io"
 	"net/http"
 
@@ -15,10 +16,10 @@ const wholeBytes = 1 << 20
 
 // passOn gives the client an agent's answer as it comes. A client whose answer breaks
 // off is told so: it would wait for ever otherwise.
-func passOn(w http.ResponseWriter, res *http.Response, m jsonrpc.Message) {
+func (v visit) passOn(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) {
 	defer res.Body.Close() //nolint:errcheck // the client's copy is what counts
 	if sessions.IsEventStream(res) {
-		passEvents(w, res, m)
+		v.passEvents(w, r, s, res, m)
 		return
 	}
 	begin, err := io.ReadAll(io.LimitReader(res.Body, wholeBytes))
@@ -38,30 +39,29 @@ func passOn(w http.ResponseWriter, res *http.Response, m jsonrpc.Message) {
 
 const brokenOff = "the agent went away during the call; it may have been started"
 
-// passEvents passes whole events on, each at once. Half an event at the end is dropped.
-func passEvents(w http.ResponseWriter, res *http.Response, m jsonrpc.Message) {
-	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
-	streamHeaders(w)
-	w.WriteHeader(res.StatusCode)
-	control := http.NewResponseController(w)
-	answered := false
-	put := func(raw []byte) error {
-		if _, err := w.Write(raw); err != nil {
-			return err
-		}
-		return control.Flush()
+// passEvents passes messages on, each at once, with ids of ours. When the client's
+// connection breaks, the answer is kept for it (Last-Event-ID). Half an event at the
+// end is dropped.
+func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) {
+	answer := s.NewStream()
+	defer context.AfterFunc(r.Context(), answer.Orphan)()
+	to := beginAnswer(w, res, v.deps.Config.KeepAlive)
+	if s.Upstream.Protocol() >= primed {
+		to.first = answer.ID(0)
 	}
+	defer to.close()
+	answered := false
 	_ = sessions.ReadEvents(res.Body, func(e sessions.Event) error { // how it ended does not matter
-		answered = answered || isResponse(e.Data)
-		return put(e.Raw)
+		if len(e.Data) == 0 {
+			return nil
+		}
+		answered = answered || jsonrpc.IsResponse(e.Data)
+		to.put(answer.Put(e.Data), e.Data)
+		return nil
 	})
 	if !answered {
-		_ = put(sessions.AppendEvent(nil, "message", jsonrpc.NewError(m.ID, jsonrpc.CodeUnavailable, brokenOff)))
+		lost := jsonrpc.NewError(m.ID, jsonrpc.CodeUnavailable, brokenOff)
+		to.put(answer.Put(lost), lost)
 	}
-}
-
-// isResponse says whether a message is the response that a call's stream is for.
-func isResponse(data []byte) bool {
-	m, err := jsonrpc.Parse(data)
-	return err == nil && m.IsResponse()
+	answer.Finish()
 }

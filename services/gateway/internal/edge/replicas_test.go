@@ -10,10 +10,28 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
 )
 
-// askAt sends a message to a gateway by the app's host name.
+// at is a request to a gateway by the app's host name.
+func (w *world) at(at, method, key, session, body string) *http.Request {
+	w.t.Helper()
+	return sentTo(at, w.request(method, "/mcp", key, session, []byte(body)))
+}
+
+// askAt sends a message to a gateway.
 func (w *world) askAt(at, method, key, session, body string) answer {
 	w.t.Helper()
-	return w.send(sentTo(at, w.request(method, "/mcp", key, session, []byte(body))))
+	return w.send(w.at(at, method, key, session, body))
+}
+
+// openAt begins a session.
+func (w *world) openAt(at, key string) (id string) {
+	w.t.Helper()
+	opened := w.askAt(at, http.MethodPost, key, "", hello)
+	id = opened.header.Get("Mcp-Session-Id")
+	if opened.status != http.StatusOK || id == "" {
+		w.t.Fatalf("initialize = %+v", opened)
+	}
+	w.askAt(at, http.MethodPost, key, id, ready)
+	return id
 }
 
 // sentTo makes a request one for a gateway, by the app's host name.
@@ -42,12 +60,7 @@ func TestAnyReplicaServesASession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	one, other, _ := w.twins()
-	opened := w.askAt(one, http.MethodPost, "alice", "", hello)
-	id := opened.header.Get("Mcp-Session-Id")
-	if opened.status != http.StatusOK || id == "" {
-		t.Fatalf("initialize = %+v", opened)
-	}
-	w.askAt(one, http.MethodPost, "alice", id, ready)
+	id := w.openAt(one, "alice")
 	called := string(call("add", `{"a":1}`))
 	if res := w.askAt(other, http.MethodPost, "alice", id, called); res.status != http.StatusOK || !strings.Contains(res.body, `"a":1`) {
 		t.Errorf("the other replica answers %+v", res)

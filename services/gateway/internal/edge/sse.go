@@ -24,7 +24,8 @@ func (v visit) sseOpen(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.Attach()()
-	stream.run(r.Context(), s)
+	s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
+	stream.run(r.Context(), s, func(_ sessions.EventID, message []byte) bool { return stream.event("message", message) })
 }
 
 // ssePost takes a message of such a session; the answer comes on its stream.
@@ -93,13 +94,11 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 			return err
 		}
 		s.Push(reply)
-		if s.Hear() {
-			go v.listenUpstream(s.Context(), s)
-		}
 		return nil
 	case !m.IsRequest():
 		return v.accept(ctx, s, body, m)
 	}
+	subscribes(s, m)
 	if reply, native := v.native(ctx, s, m); native {
 		s.Push(reply)
 		return nil
@@ -130,7 +129,7 @@ func relay(s *sessions.Session, res *http.Response) error {
 	answered := false
 	err := sessions.ReadEvents(res.Body, func(e sessions.Event) error {
 		if len(e.Data) > 0 {
-			answered = answered || isResponse(e.Data)
+			answered = answered || jsonrpc.IsResponse(e.Data)
 			s.Push(e.Data)
 		}
 		return nil

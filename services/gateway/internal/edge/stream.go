@@ -40,34 +40,69 @@ func (st *stream) event(name string, data []byte) (ok bool) {
 	return st.write(sessions.AppendEvent(make([]byte, 0, len(name)+len(data)+20), name, data))
 }
 
+// message writes a message with its id, by which the client can ask for the next.
+func (st *stream) message(id sessions.EventID, data []byte) (ok bool) {
+	return st.writeMessage(make([]byte, 0, headRoom+min(len(data), smallMessage)), id, data)
+}
+
+const (
+	// smallMessage is up to which size a message is written at once, and not piece by
+	// piece as it is.
+	smallMessage = 4 << 10
+	// headRoom is for what an event has before its data.
+	headRoom = 128
+)
+
+// writeMessage writes a message after what b has.
+func (st *stream) writeMessage(b []byte, id sessions.EventID, data []byte) (ok bool) {
+	b = append(append(append(b, "id: "...), id.String()...), '\n')
+	if len(data) < smallMessage || !sessions.OneLine(data) {
+		return st.write(sessions.AppendEvent(b, "message", data))
+	}
+	return st.write(sessions.AppendHead(b, "message"), data, []byte("\n\n"))
+}
+
+// primed is the version of the protocol from which on a stream begins with an id
+// without a message (MCP 2025-11-25, SEP-1699); older clients do not take it.
+const primed = "2025-11-25"
+
+// prime gives the client an id before there is a message, and says how soon to come
+// again after a break.
+func (st *stream) prime(id sessions.EventID) (ok bool) { return st.write(primer(id)) }
+
+func primer(id sessions.EventID) []byte {
+	return []byte("id: " + id.String() + "\nretry: 1000\ndata: \n\n")
+}
+
 func (st *stream) comment() bool { return st.write([]byte(": keep-alive\n\n")) }
 
-func (st *stream) write(b []byte) bool {
+func (st *stream) write(parts ...[]byte) bool {
 	_ = st.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not every writer has one
-	if _, err := st.w.Write(b); err != nil {                    //nolint:gosec // server-sent events, and said to be so
-		return false
+	for _, b := range parts {
+		if _, err := st.w.Write(b); err != nil { //nolint:gosec // server-sent events, and said to be so
+			return false
+		}
 	}
 	return st.control.Flush() == nil
 }
 
-// run writes what waits for the session's client until either ends.
-func (st *stream) run(ctx context.Context, s *sessions.Session) {
+// run writes what waits for the session's client until either ends. Put writes one
+// message.
+func (st *stream) run(ctx context.Context, s *sessions.Session, put func(sessions.EventID, []byte) bool) {
 	ticker := time.NewTicker(st.keepAlive)
 	defer ticker.Stop()
-	for {
-		var alive bool
+	for alive := true; alive; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.Done():
 			return
-		case message := <-s.Out():
-			alive = st.event("message", message)
+		case <-s.Waiting():
+			if id, message, ok := s.Next(); ok {
+				alive = put(id, message)
+			}
 		case <-ticker.C:
 			alive = st.comment()
-		}
-		if !alive {
-			return
 		}
 	}
 }
@@ -80,7 +115,7 @@ func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
 		switch {
 		case err == nil:
 			pause = relisten
-			_ = sessions.ReadEvents(res.Body, func(e sessions.Event) error { // it will be opened again
+			_ = sessions.ReadQuiet(res.Body, func(e sessions.Event) error { // it will be opened again
 				if len(e.Data) > 0 {
 					s.Push(e.Data)
 				}

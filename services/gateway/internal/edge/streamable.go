@@ -97,22 +97,33 @@ func (v visit) answer(w http.ResponseWriter, r *http.Request, s *sessions.Sessio
 		return
 	}
 	defer done()
+	subscribes(s, m)
 	if reply, native := v.native(r.Context(), s, m); native {
 		writeJSON(w, reply)
 		return
 	}
-	res, reply, err := v.ask(r.Context(), s, body, m)
+	ctx, cancel := s.Outlive(r.Context())
+	defer cancel()
+	res, reply, err := v.ask(ctx, s, body, m)
 	switch {
 	case err != nil:
 		refuse(w, m, err)
 	case res == nil:
 		writeJSON(w, reply)
 	default:
-		passOn(w, res, m)
+		v.passOn(w, r, s, res, m)
 	}
 }
 
-// streamableGet opens the stream of what the server says unasked.
+// subscribes notes that a client wants to hear what its agent says unasked.
+func subscribes(s *sessions.Session, m jsonrpc.Message) {
+	if m.Method == "resources/subscribe" || m.Method == "logging/setLevel" {
+		s.Subscribe()
+	}
+}
+
+// streamableGet opens the stream of what the server says unasked, or goes on with one
+// that broke.
 func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 	if stateless(w, r) {
 		return
@@ -121,20 +132,44 @@ func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	text := r.Header.Get("Last-Event-Id")
+	last, err := sessions.ParseEventID(text)
+	switch {
+	case text == "":
+		v.feed(w, r, s, nil)
+	case err != nil:
+		refuse(w, jsonrpc.Message{}, fault.Invalid.Wrap(err, "Last-Event-ID names no event of this session"))
+	case last.Stream != 0:
+		v.resume(w, r, s, last)
+	default:
+		v.feed(w, r, s, &last)
+	}
+}
+
+// feed is the stream of what the server says unasked; last is what the client has of it.
+func (v visit) feed(w http.ResponseWriter, r *http.Request, s *sessions.Session, last *sessions.EventID) {
 	stream, ok := openStream(w, v.deps.Config.KeepAlive)
 	if !ok {
 		return
 	}
-	if !s.Streaming() {
+	if s.Upstream.Protocol() >= primed && last == nil && !stream.prime(s.Newest()) {
+		return
+	}
+	if last == nil && !s.Streaming() {
 		s.Remind()
 	}
 	defer s.Attach()()
+	if last != nil {
+		for _, missed := range s.Missed(r.Context(), *last) {
+			if !stream.message(missed.ID, missed.Message) {
+				return
+			}
+		}
+	}
 	s.MarkReady() // it may have said so to another replica; it listens after that only
-	ctx, stop := context.WithCancel(r.Context())
-	defer stop()
-	go v.listenUpstream(ctx, s)
-	go v.questions.OfferOpen(ctx, s)
-	stream.run(ctx, s)
+	s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
+	v.questions.OfferOpen(r.Context(), s)
+	stream.run(r.Context(), s, stream.message)
 }
 
 // streamableDelete ends a session.

@@ -169,6 +169,7 @@ func TestWhatTheAgentSaysUnasked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	id := w.open("alice")
+	w.do(http.MethodPost, "/mcp", "alice", id, call("add", `{}`))
 	stream := w.listen(w.request(http.MethodGet, "/mcp", "alice", id, nil))
 	edgetest.Until(t, "the agent is listened to", func() bool {
 		for _, seen := range w.agent.Seen() {

@@ -13,13 +13,20 @@ import (
 // initialize gives the agent's own answer: what it is and can do is its to say. While
 // it is away, what it said at its health check holds.
 func (v visit) initialize(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) (json.RawMessage, error) {
-	if reply, version, ok := v.recordedHello(m); ok && !v.route.Endpoint.Up() {
+	hello, version, known := v.recordedHello(m)
+	recorded := func() (json.RawMessage, error) {
 		s.Upstream.Adopt(body)
 		s.Upstream.Agreed(version)
 		s.Introduce(m.Params)
-		return reply, nil
+		return hello, nil
+	}
+	if known && !v.route.Endpoint.Up() {
+		return recorded()
 	}
 	res, err := s.Upstream.Begin(ctx, body)
+	if known && fault.Unavailable.Is(err) {
+		return recorded() // it went away before the scheduler knows
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -68,10 +75,11 @@ func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m j
 	return nil
 }
 
-// give brings an answer to the run that asked, unless somebody was faster.
+// give brings an answer to the run that asked. A question that was not asked here was
+// asked by another replica, or before a restart; or somebody was faster.
 func (v visit) give(ctx context.Context, s *sessions.Session, question sessions.Question, open bool, m jsonrpc.Message) error {
 	if !open {
-		return v.questions.AnswerElsewhere(ctx, s, question.ID, m)
+		return v.questions.AnswerOf(ctx, s, question.ID, m)
 	}
 	err := v.questions.Answer(ctx, question, m)
 	if err != nil {

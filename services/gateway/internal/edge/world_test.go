@@ -258,6 +258,8 @@ type events struct {
 	t     testing.TB
 	res   *http.Response
 	lines *bufio.Scanner
+	last  string // the id of the last event
+	cut   func()
 }
 
 func (w *world) listen(req *http.Request) *events {
@@ -274,7 +276,7 @@ func (w *world) listen(req *http.Request) *events {
 	})
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(nil, 1<<20)
-	return &events{w.t, res, lines}
+	return &events{t: w.t, res: res, lines: lines, cut: cancel}
 }
 
 // next is the data of the next event.
@@ -283,7 +285,10 @@ func (e *events) next() string {
 	stop := time.AfterFunc(patience, func() { _ = e.res.Body.Close() })
 	defer stop.Stop()
 	for e.lines.Scan() {
-		if data, ok := strings.CutPrefix(e.lines.Text(), "data: "); ok {
+		if id, ok := strings.CutPrefix(e.lines.Text(), "id: "); ok {
+			e.last = id
+		}
+		if data, ok := strings.CutPrefix(e.lines.Text(), "data: "); ok && data != "" {
 			return data
 		}
 	}

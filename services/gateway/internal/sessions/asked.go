@@ -30,10 +30,41 @@ func (s *Session) Offer(questionID, method string, params json.RawMessage) bool 
 		s.mu.Unlock()
 		return true
 	}
-	s.offered[questionID] = true
+	s.know(questionID)
 	s.asked[requestID] = Question{ID: questionID, Method: method, request: request}
 	s.mu.Unlock()
 	return s.Push(request)
+}
+
+// know notes that the client has been asked; s.mu is held.
+func (s *Session) know(questionID string) {
+	if s.offered == nil {
+		s.offered, s.asked = map[string]bool{}, map[string]Question{}
+	}
+	s.offered[questionID] = true
+}
+
+// knows notes a question that another process has asked the client, if a message of its
+// is one.
+func (s *Session) knows(message []byte) {
+	m, err := jsonrpc.Parse(message)
+	if err != nil || !m.IsRequest() {
+		return
+	}
+	if id, ours := QuestionOf(m.ID); ours {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.know(id)
+	}
+}
+
+// QuestionOf is the question that a request of ours asked; ours is false for others'.
+func QuestionOf(requestID json.RawMessage) (questionID string, ours bool) {
+	var text string
+	if json.Unmarshal(requestID, &text) != nil {
+		return "", false
+	}
+	return strings.CutPrefix(text, questionPrefix)
 }
 
 // Remind asks again what is open, on a new stream: what an old one carried at its end
@@ -54,15 +85,15 @@ func (s *Session) Remind() {
 // ours when it answers the agent; it is not open when somebody was faster, or when
 // another replica has asked: then only its ID is known.
 func (s *Session) TakeAnswer(id json.RawMessage) (q Question, ours, open bool) {
-	var requestID string
-	if json.Unmarshal(id, &requestID) != nil || !strings.HasPrefix(requestID, questionPrefix) {
+	questionID, ours := QuestionOf(id)
+	if !ours {
 		return Question{}, false, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q, open = s.asked[requestID]
-	delete(s.asked, requestID)
-	q.ID = strings.TrimPrefix(requestID, questionPrefix)
+	q, open = s.asked[questionPrefix+questionID]
+	delete(s.asked, questionPrefix+questionID)
+	q.ID = questionID
 	return q, true, open
 }
 
@@ -71,6 +102,7 @@ func (s *Session) TakeAnswer(id json.RawMessage) (q Question, ours, open bool) {
 func (s *Session) Reopen(q Question) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.know(q.ID)
 	s.asked[questionPrefix+q.ID] = q
 	delete(s.offered, q.ID)
 }

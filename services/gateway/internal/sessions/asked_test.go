@@ -5,17 +5,18 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
 // said drains what waits for the client.
-func said(s interface{ Out() <-chan []byte }) (messages []string) {
+func said(s *sessions.Session) (messages []string) {
 	for {
-		select {
-		case m := <-s.Out():
-			messages = append(messages, string(m))
-		default:
+		_, m, ok := s.Next()
+		if !ok {
 			return messages
 		}
+		messages = append(messages, string(m))
 	}
 }
 

@@ -8,12 +8,15 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"sync"
 )
 
 const (
 	maxEvent = 8 << 20
-	// readBuffer is small: every client that listens has one.
-	readBuffer = 4 << 10
+	// callBuffer is for answers to calls, and quietBuffer for streams that are open for
+	// long and say little.
+	callBuffer  = 32 << 10
+	quietBuffer = 4 << 10
 )
 
 // Event is one server-sent event (HTML Living Standard, "Server-sent events").
@@ -33,7 +36,23 @@ func IsEventStream(res *http.Response) bool {
 // ReadEvents gives each event to handle, which may keep it, until the stream ends.
 // An event without its end is none.
 func ReadEvents(body io.Reader, handle func(Event) error) error {
-	lines := bufio.NewReaderSize(body, readBuffer)
+	lines := buffers.Get().(*bufio.Reader)
+	lines.Reset(body)
+	defer func() {
+		lines.Reset(nil)
+		buffers.Put(lines)
+	}()
+	return readEventsBy(lines, handle)
+}
+
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, callBuffer) }}
+
+// ReadQuiet is ReadEvents for a stream that is open for long.
+func ReadQuiet(body io.Reader, handle func(Event) error) error {
+	return readEventsBy(bufio.NewReaderSize(body, quietBuffer), handle)
+}
+
+func readEventsBy(lines *bufio.Reader, handle func(Event) error) error {
 	var raw []byte
 	for {
 		begin := len(raw)
@@ -90,18 +109,34 @@ func dataOf(raw []byte) []byte {
 
 // AppendEvent appends an event; data of several lines stays one event.
 func AppendEvent(b []byte, name string, data []byte) []byte {
-	b = append(b, "event: "...)
-	b = append(b, name...)
-	b = append(b, '\n')
-	for more := true; more; {
-		line := data
-		end := bytes.IndexAny(data, "\r\n")
-		if more = end >= 0; more {
-			line, data = data[:end], data[end+1:]
+	b = AppendHead(b, name)
+	for {
+		end := lineEnd(data)
+		if end < 0 {
+			b = append(b, data...)
+			return append(b, '\n', '\n')
 		}
-		b = append(b, "data: "...)
-		b = append(b, line...)
-		b = append(b, '\n')
+		b = append(append(b, data[:end]...), "\ndata: "...)
+		data = data[end+1:]
 	}
-	return append(b, '\n')
+}
+
+// AppendHead appends what comes before the data of an event that is one line.
+func AppendHead(b []byte, name string) []byte {
+	return append(append(append(b, "event: "...), name...), "\ndata: "...)
+}
+
+// OneLine says whether data can be an event's without being changed.
+func OneLine(data []byte) bool { return lineEnd(data) < 0 }
+
+// lineEnd is where the first line ends; negative when there is one alone.
+func lineEnd(data []byte) int {
+	feed := bytes.IndexByte(data, '\n')
+	if feed >= 0 {
+		data = data[:feed]
+	}
+	if back := bytes.IndexByte(data, '\r'); back >= 0 {
+		return back
+	}
+	return feed
 }

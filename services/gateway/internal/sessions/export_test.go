@@ -13,7 +13,7 @@ const (
 )
 
 // Reap ends what is idle at a time.
-func (st *Store) Reap(now time.Time) { st.reap(now) }
+func (st *Store) Reap(now time.Time) { st.reap(context.Background(), now) }
 
 // CloseIdle closes kept connections to agents.
 func (st *Store) CloseIdle() { st.client.CloseIdleConnections() }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,20 +28,27 @@ const (
 	maxHello = 16 << 10
 	// endedSubject tells all replicas the key of a session that is over.
 	endedSubject = "gateway.sessions.ended"
+	// changeTries bounds changes of a record that others change, too.
+	changeTries = 5
 	// keepShare is the part of a session's idle time after which its record is renewed.
 	keepShare = 3
 )
 
 // Records keep sessions where every replica finds them, also after a restart: enough
-// to begin the conversation with the agent anew, in the client's own words.
+// to go on with the conversation with the agent, or to begin it anew in the client's
+// own words; and their events.
 type Records struct {
-	stream jetstream.JetStream
-	ttl    time.Duration
+	js      jetstream.JetStream
+	ttl     time.Duration
+	journal *journal
+
+	mu     sync.Mutex
+	bucket jetstream.KeyValue
 }
 
 // NewRecords returns records in JetStream that last as long as an idle session.
-func NewRecords(stream jetstream.JetStream, idle time.Duration) *Records {
-	return &Records{stream: stream, ttl: idle}
+func NewRecords(js jetstream.JetStream, idle time.Duration) *Records {
+	return &Records{js: js, ttl: idle, journal: newJournal(js)}
 }
 
 // record is a session at rest.
@@ -49,16 +57,28 @@ type record struct {
 	Caller     principal.Principal `json:"caller"`
 	Initialize json.RawMessage     `json:"initialize"`
 	Protocol   string              `json:"protocol"`
-	agreed
+	Lists      lists               `json:"lists"`
+	Subscribed bool                `json:"subscribed,omitempty"`
+	// URL and Agent are the agent's own session, which all replicas use.
+	URL   string `json:"url,omitempty"`
+	Agent string `json:"agent,omitempty"`
 }
 
 // open finds the bucket, or makes it.
 func (r *Records) open(ctx context.Context) (jetstream.KeyValue, error) {
-	kv, err := r.stream.KeyValue(ctx, bucket)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bucket != nil {
+		return r.bucket, nil
+	}
+	kv, err := r.js.KeyValue(ctx, bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return r.stream.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		kv, err = r.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: bucket, Description: "MCP sessions", TTL: r.ttl, MaxBytes: keepBytes, Storage: jetstream.FileStorage,
 		})
+	}
+	if err == nil {
+		r.bucket = kv
 	}
 	return kv, err
 }
@@ -69,63 +89,88 @@ func keyOf(id string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (r *Records) put(ctx context.Context, id string, rec record) (version, error) {
+func (r *Records) put(ctx context.Context, key string, rec record) (revision uint64, err error) {
 	kv, err := r.open(ctx)
 	if err != nil {
-		return version{}, err
+		return 0, err
 	}
-	revision, err := kv.Put(ctx, keyOf(id), jsonrpc.Encode(rec))
-	return version{revision, time.Now()}, err
+	return kv.Put(ctx, key, jsonrpc.Encode(rec))
 }
 
-// get finds a record; it fails with fault.NotFound when there is none, and with
-// fault.Unavailable when that cannot be told.
-func (r *Records) get(ctx context.Context, id string) (rec record, v version, err error) {
+// change rewrites a record unless somebody else does; it fails with
+// jetstream.ErrKeyNotFound when there is none. A record that edit leaves alone is
+// written all the same, which renews it.
+func (r *Records) change(ctx context.Context, key string, edit func(*record)) (rec record, revision uint64, err error) {
 	kv, err := r.open(ctx)
 	if err != nil {
-		return rec, v, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
+		return rec, 0, err
 	}
-	entry, err := kv.Get(ctx, keyOf(id))
+	for range changeTries {
+		entry, err := kv.Get(ctx, key)
+		if err != nil {
+			return rec, 0, err
+		}
+		rec = record{}
+		if err := json.Unmarshal(entry.Value(), &rec); err != nil {
+			return rec, 0, err
+		}
+		edit(&rec)
+		if revision, err = kv.Update(ctx, key, jsonrpc.Encode(rec), entry.Revision()); err == nil {
+			return rec, revision, nil
+		}
+		if !errors.Is(err, jetstream.ErrKeyExists) {
+			return rec, 0, err
+		}
+	}
+	return rec, 0, errors.New("the record changes all the time")
+}
+
+// get finds a record and its revision; it fails with fault.NotFound when there is
+// none, and with fault.Unavailable when that cannot be told.
+func (r *Records) get(ctx context.Context, key string) (rec record, revision uint64, err error) {
+	kv, err := r.open(ctx)
+	if err != nil {
+		return rec, 0, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
+	}
+	entry, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return rec, v, fault.NotFound.Wrap(err, "there is no such session; send initialize to begin one")
+		return rec, 0, fault.NotFound.Wrap(err, "there is no such session; send initialize to begin one")
 	}
 	if err != nil {
-		return rec, v, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
+		return rec, 0, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
 	}
-	return rec, version{entry.Revision(), entry.Created()}, json.Unmarshal(entry.Value(), &rec)
+	return rec, entry.Revision(), json.Unmarshal(entry.Value(), &rec)
 }
 
-func (r *Records) delete(ctx context.Context, id string) error {
+func (r *Records) delete(ctx context.Context, key string) error {
 	kv, err := r.open(ctx)
 	if err != nil {
 		return err
 	}
-	if err := kv.Delete(ctx, keyOf(id)); err != nil {
+	if err := kv.Delete(ctx, key); err != nil {
 		return err
 	}
-	return r.stream.Conn().Publish(endedSubject, []byte(keyOf(id)))
+	return r.js.Conn().Publish(endedSubject, []byte(key))
 }
 
-// Listen ends here what another replica has ended, until ctx does.
+// Listen ends here what another replica has ended, and writes events down, until Run is
+// over.
 func (st *Store) Listen(ctx context.Context) error {
 	if st.Records == nil {
 		<-ctx.Done()
 		return nil
 	}
-	sub, err := st.Records.stream.Conn().Subscribe(endedSubject, func(m *nats.Msg) {
+	sub, err := st.Records.js.Conn().Subscribe(endedSubject, func(m *nats.Msg) {
 		for _, s := range st.all() {
-			if keyOf(s.ID) == string(m.Data) {
-				s.mu.Lock()
-				s.kept = time.Time{} // there is no record to delete any more
-				s.mu.Unlock()
-				st.End(s)
+			if s.key == string(m.Data) {
+				s.leave()
 			}
 		}
 	})
 	if err != nil {
 		return fmt.Errorf("listen to ends of sessions: %w", err)
 	}
-	<-ctx.Done()
+	st.Records.journal.run(st.closed)
 	return sub.Unsubscribe()
 }
 
@@ -138,41 +183,143 @@ func (st *Store) Keep(ctx context.Context, s *Session) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepLimit)
 	defer cancel()
-	if v, err := st.Records.put(ctx, s.ID, rec); err == nil {
-		st.shares(s, v)
+	if revision, err := st.Records.put(ctx, s.key, rec); err == nil {
+		s.markKept(revision)
+		s.Upstream.Share(peers{s})
 	}
+}
+
+// markKept notes that the record is as this process wrote or read it.
+func (s *Session) markKept(revision uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept, s.revision = time.Now(), revision
 }
 
 func (s *Session) record() record {
+	s.mu.Lock()
+	rec := record{Target: s.TargetID, Caller: s.Caller, Lists: s.told, Subscribed: s.ear.subscribed}
+	s.mu.Unlock()
 	s.Upstream.mu.Lock()
 	defer s.Upstream.mu.Unlock()
-	return record{Target: s.TargetID, Caller: s.Caller, Initialize: s.Upstream.initialize, Protocol: s.Upstream.protocol, agreed: agreed{s.Upstream.url, s.Upstream.session}}
+	rec.Initialize, rec.Protocol, rec.URL, rec.Agent = s.Upstream.initialize, s.Upstream.protocol, s.Upstream.url, s.Upstream.session
+	return rec
 }
 
-// renew writes those sessions down again whose record would expire before them.
+// renew writes those sessions down again that are in use here and whose record would
+// expire before them.
 func (st *Store) renew(ctx context.Context, now time.Time) {
-	if st.Records == nil {
-		return
-	}
 	for _, s := range st.all() {
-		s.mu.Lock()
-		used := s.seen.After(s.kept) || s.streams > 0 || s.work > 0
-		due := !s.kept.IsZero() && now.Sub(s.kept) > st.limits.Idle/keepShare
-		s.mu.Unlock()
-		if due && used && ctx.Err() == nil {
-			st.touchRecord(ctx, s)
+		if ctx.Err() != nil || !s.due(now, st.limits.Idle/keepShare) {
+			continue
+		}
+		limited, cancel := context.WithTimeout(ctx, keepLimit)
+		told, subscribed := s.known()
+		_, revision, err := st.Records.change(limited, s.key, func(rec *record) { rec.Lists, rec.Subscribed = told, subscribed })
+		cancel()
+		switch {
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			st.Keep(ctx, s)
+		case err != nil:
+			return // the next round will do
+		default:
+			s.markKept(revision)
 		}
 	}
 }
 
+func (s *Session) known() (lists, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told, s.ear.subscribed
+}
+
+// due says whether the record of a session that is in use has to be renewed.
+func (s *Session) due(now time.Time, after time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	used := s.streams > 0 || s.work > 0 || s.seen.After(s.kept)
+	return used && !s.kept.IsZero() && now.Sub(s.kept) > after
+}
+
+// recorded says whether the session can go on elsewhere.
+func (s *Session) recorded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.kept.IsZero()
+}
+
+// leave ends this copy of a session, which goes on elsewhere or has been ended there.
+func (s *Session) leave() {
+	s.mu.Lock()
+	s.left = true
+	s.mu.Unlock()
+	s.end()
+}
+
+func (s *Session) hasLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left
+}
+
+// usedElsewhere says whether another replica has used a session that is idle here; when
+// that cannot be told, it may have.
+func (st *Store) usedElsewhere(ctx context.Context, s *Session) bool {
+	s.mu.Lock()
+	known, recorded := s.revision, !s.kept.IsZero()
+	s.mu.Unlock()
+	if !recorded {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, keepLimit)
+	defer cancel()
+	_, revision, err := st.Records.get(ctx, s.key)
+	return err == nil && revision != known || fault.Unavailable.Is(err)
+}
+
 // forgetRecord deletes a session's record: its id is worth nothing from then on.
 func (st *Store) forgetRecord(ctx context.Context, s *Session) {
-	s.mu.Lock()
-	kept := !s.kept.IsZero()
-	s.mu.Unlock()
-	if st.Records != nil && kept {
-		_ = st.Records.delete(ctx, s.ID) // it expires by itself
+	if s.recorded() {
+		_ = st.Records.delete(ctx, s.key) // it expires by itself
 	}
+}
+
+// journal writes an event down, soon.
+func (s *Session) journal(id EventID, message []byte) {
+	if s.recorded() {
+		s.store.Records.journal.note(s.key, id, message)
+	}
+}
+
+// peers let the replicas agree on the agent's session.
+type peers struct{ *Session }
+
+// Current is the agent's session there that the others use, unless it is over.
+func (p peers) Current(ctx context.Context, url, over string) string {
+	ctx, cancel := context.WithTimeout(ctx, keepLimit)
+	defer cancel()
+	rec, _, err := p.store.Records.get(ctx, p.key)
+	if err != nil || rec.URL != url || rec.Agent == over {
+		return ""
+	}
+	return rec.Agent
+}
+
+// Agree offers a session of the agent's to the others, and tells which one all use.
+func (p peers) Agree(ctx context.Context, url, session, over string) string {
+	ctx, cancel := context.WithTimeout(ctx, keepLimit)
+	defer cancel()
+	rec, revision, err := p.store.Records.change(ctx, p.key, func(rec *record) {
+		if rec.URL != url || rec.Agent == "" || rec.Agent == over {
+			rec.URL, rec.Agent = url, session
+		}
+	})
+	if err != nil {
+		return session
+	}
+	p.markKept(revision)
+	return rec.Agent
 }
 
 // Recover brings a session back that another process began, or this one before its
@@ -188,16 +335,20 @@ func (st *Store) Recover(ctx context.Context, id, target string, caller principa
 		if s, ok := st.ByID(id); ok {
 			return s, nil
 		}
-		rec, v, err := st.Records.get(context.WithoutCancel(ctx), id)
+		rec, revision, err := st.Records.get(context.WithoutCancel(ctx), keyOf(id))
 		if err != nil {
 			return nil, err
 		}
-		return st.revive(id, rec, v)
+		return st.revive(id, rec, revision)
 	})
 	if err != nil {
 		return nil, err
 	}
 	s := found.(*Session)
+	if _, _, err := st.Records.get(ctx, s.key); fault.NotFound.Is(err) {
+		s.leave() // it was ended while it was brought back
+		return nil, err
+	}
 	if s.TargetID != target || s.Caller.UserID != caller.UserID || s.ctx.Err() != nil {
 		return nil, missing
 	}
@@ -205,9 +356,8 @@ func (st *Store) Recover(ctx context.Context, id, target string, caller principa
 	return s, nil
 }
 
-// revive makes a session of its record. The client has said that it is initialized
-// long ago.
-func (st *Store) revive(id string, rec record, v version) (*Session, error) {
+// revive makes a session of its record.
+func (st *Store) revive(id string, rec record, revision uint64) (*Session, error) {
 	m, err := jsonrpc.Parse(rec.Initialize)
 	if err != nil {
 		return nil, err
@@ -218,9 +368,22 @@ func (st *Store) revive(id string, rec record, v version) (*Session, error) {
 	}
 	s.Upstream.Adopt(rec.Initialize)
 	s.Upstream.Agreed(rec.Protocol)
-	s.Upstream.join(rec.agreed)
+	s.Upstream.settle(rec.URL, rec.Agent)
+	s.Upstream.Share(peers{s})
 	s.Introduce(m.Params)
-	s.MarkReady()
-	st.shares(s, v)
+	s.markKept(revision)
+	s.MarkReady() // it was, or will say so again
+	s.revived(rec)
 	return s, nil
+}
+
+// revived compares what the client knows with what is.
+func (s *Session) revived(rec record) {
+	s.mu.Lock()
+	now := s.told
+	s.told, s.ear.subscribed = rec.Lists, rec.Subscribed
+	s.mu.Unlock()
+	if now != (lists{}) {
+		s.compare(now)
+	}
 }

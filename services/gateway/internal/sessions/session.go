@@ -10,17 +10,12 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 )
 
 const (
-	// outbox is how many messages wait for a slow or absent client before it is cut.
-	outbox = 256
-	// gossip is how much of it may be filled with what can be lost.
-	gossip = outbox / 2
 	// maxWork is how many of one client's calls are worked on at once.
 	maxWork = 256
 )
@@ -36,24 +31,28 @@ type Session struct {
 	// Upstream is the conversation with the agent.
 	Upstream *Upstream
 
-	ctx  context.Context //nolint:containedctx // ends with the session, which outlives every request
-	end  context.CancelFunc
-	out  chan []byte
-	gone chan struct{} // closed when nothing is left to do for an ended session
-	wake sync.Mutex
-	// quiet says that it ended because nobody used it here.
-	quiet atomic.Bool
+	ctx   context.Context //nolint:containedctx // ends with the session, which outlives every request
+	end   context.CancelFunc
+	gone  chan struct{} // closed when nothing is left to do for an ended session
+	store *Store
+	key   string // of its record
+	feed  feed
 
-	mu      sync.Mutex
-	caps    capabilities
-	ready   bool
-	heard   bool // its agent's own stream is listened to
-	seen    time.Time
-	kept    time.Time // when its record was written last; zero: never
-	streams int
-	work    int
-	asked   map[string]Question // our request id to question
-	offered map[string]bool     // question ids
+	mu         sync.Mutex
+	caps       capabilities
+	ready      bool
+	seen       time.Time
+	kept       time.Time // when its record was written last; zero: never
+	revision   uint64    // of the record, as far as it is known here
+	left       bool      // it goes on elsewhere: only this copy of it ends
+	streams    int
+	work       int
+	ear        ear
+	told       lists               // of the app, as the client knows them
+	asked      map[string]Question // our request id to question
+	offered    map[string]bool     // question ids
+	answers    []*Stream
+	lastStream int64
 }
 
 // capabilities are what the client said it can be asked.
@@ -115,30 +114,37 @@ func (s *Session) CanAnswer(method string) bool {
 // Push gives a message to the client. A client that has let too many pile up loses
 // its session: it would miss an answer otherwise without knowing.
 func (s *Session) Push(message []byte) bool {
-	s.wake.Lock()
-	defer s.wake.Unlock()
 	if s.ctx.Err() != nil {
 		return false
 	}
-	select {
-	case s.out <- message:
-		return true
-	default:
+	if !s.put(message, outbox) {
 		s.end()
 		return false
 	}
+	return true
 }
 
 // Tell gives the client a message that may be lost, such as a log line. One too many
 // is dropped, and the session goes on.
 func (s *Session) Tell(message []byte) bool {
-	s.wake.Lock()
-	defer s.wake.Unlock()
-	if s.ctx.Err() != nil || len(s.out) >= gossip {
-		return false
+	return s.ctx.Err() == nil && s.put(message, gossip)
+}
+
+func (s *Session) put(message []byte, most int64) bool {
+	item, ok := s.feed.put(message, most)
+	if ok {
+		s.journal(EventID{s.store.epoch, 0, item.Place}, message)
 	}
-	s.out <- message // there is room, since nobody else sends now
-	return true
+	return ok
+}
+
+// Waiting gets a token when something waits for the client, to be had with Next.
+func (s *Session) Waiting() <-chan struct{} { return s.feed.ready }
+
+// Next is the oldest message that waits for the client, for one of its streams.
+func (s *Session) Next() (EventID, []byte, bool) {
+	item, ok := s.feed.take()
+	return EventID{s.store.epoch, 0, item.Place}, item.Message, ok
 }
 
 // Attach counts an open stream of the client's and returns how to detach it.
@@ -151,6 +157,9 @@ func (s *Session) Attach() (detach func()) {
 		defer s.mu.Unlock()
 		s.streams--
 		s.seen = time.Now()
+		if s.streams == 0 {
+			s.deafen()
+		}
 	}
 }
 
@@ -163,21 +172,15 @@ func (s *Session) Work() (done func(), ok bool) {
 		return nil, false
 	}
 	s.work++
+	s.ear.called = time.Now()
+	s.hearken()
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.work--
 		s.seen = time.Now()
+		s.ear.called = s.seen
 	}, true
-}
-
-// Hear says whether this caller is the one to listen to the agent's own stream.
-func (s *Session) Hear() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	first := !s.heard
-	s.heard = true
-	return first
 }
 
 // Streaming says whether the client has a stream open.
@@ -187,14 +190,20 @@ func (s *Session) Streaming() bool {
 	return s.streams > 0
 }
 
-// Out is what waits for the client.
-func (s *Session) Out() <-chan []byte { return s.out }
-
 // Done closes when the session has ended.
 func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
 
 // Context ends with the session.
 func (s *Session) Context() context.Context { return s.ctx }
+
+// Outlive is the context of a call, which goes on when its client's connection breaks
+// (MCP 2025-11-25, "Transports": a disconnect is no cancellation), and ends with the
+// session.
+func (s *Session) Outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(s.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
 
 func (s *Session) touch(now time.Time) {
 	s.mu.Lock()

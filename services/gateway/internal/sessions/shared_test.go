@@ -20,6 +20,7 @@ func (w *world) twin(t *testing.T, b *bus.Bus) (st *sessions.Store, stop func())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- st.Run(ctx) }()
+	edgetest.Background(t, st.Listen)
 	stop = func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -51,9 +51,14 @@ type Store struct {
 	Records *Records
 	// recovering lets one request bring a session back for all who ask for it.
 	recovering singleflight.Group
+	// epoch is in the ids of this process's events, and kept is how many bytes of answers
+	// it keeps.
+	epoch int64
+	kept  atomic.Int64
 	// leaving holds a place for each agent that is being told goodbye.
 	leaving chan struct{}
 	closing atomic.Bool
+	closed  chan struct{}
 
 	mu       sync.Mutex
 	byID     map[string]*Session
@@ -65,8 +70,8 @@ type callerKey struct{ target, user string }
 // NewStore returns an empty store.
 func NewStore(table *routes.Table, limits Limits) *Store {
 	return &Store{
-		client: NewClient(), table: table, limits: limits,
-		leaving: make(chan struct{}, farewells), byID: map[string]*Session{}, byCaller: map[callerKey][]*Session{},
+		client: NewClient(), table: table, limits: limits, epoch: newEpoch(time.Now()),
+		leaving: make(chan struct{}, farewells), closed: make(chan struct{}), byID: map[string]*Session{}, byCaller: map[callerKey][]*Session{},
 	}
 }
 
@@ -84,9 +89,11 @@ func (st *Store) open(id, target string, caller principal.Principal) (*Session, 
 	}
 	ctx, end := context.WithCancel(context.Background())
 	s := &Session{
-		ID: id, TargetID: target, Caller: caller, ctx: ctx, end: end, out: make(chan []byte, outbox), gone: make(chan struct{}),
-		Upstream: st.Upstream(target),
-		seen:     time.Now(), asked: map[string]Question{}, offered: map[string]bool{},
+		ID: id, TargetID: target, Caller: caller, ctx: ctx, end: end, gone: make(chan struct{}), store: st, key: keyOf(id),
+		feed: newFeed(), Upstream: st.Upstream(target), seen: time.Now(),
+	}
+	if e := st.endpoint(target); e != nil {
+		s.told = listsOf(e)
 	}
 	st.byID[s.ID] = s
 	st.byCaller[key] = append(st.byCaller[key], s)
@@ -111,14 +118,15 @@ func (st *Store) share(caller principal.Principal) int {
 func (st *Store) ended(s *Session) {
 	defer close(s.gone)
 	st.remove(s)
+	s.forgetAll()
+	if s.hasLeft() {
+		return
+	}
 	if st.OnEnd != nil && !st.closing.Load() {
 		st.OnEnd(s)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
-	if st.goesOn(ctx, s) {
-		return // its agent must not be told that it is over
-	}
 	st.forgetRecord(ctx, s)
 	select {
 	case st.leaving <- struct{}{}:
@@ -176,8 +184,10 @@ func (st *Store) Withdraw(target, questionID string) {
 	}
 }
 
-// Run ends idle sessions, and at the end all, until ctx ends.
+// Run ends idle sessions, and tells all of new versions of their apps, until ctx ends;
+// then it leaves those that go on elsewhere and ends the others.
 func (st *Store) Run(ctx context.Context) error {
+	go st.follow(ctx)
 	ticker := time.NewTicker(reapEvery)
 	defer ticker.Stop()
 	for {
@@ -186,26 +196,37 @@ func (st *Store) Run(ctx context.Context) error {
 			st.close()
 			return nil
 		case now := <-ticker.C:
-			st.reap(now)
+			st.reap(ctx, now)
 			st.renew(ctx, now)
 		}
 	}
 }
 
-func (st *Store) reap(now time.Time) {
+func (st *Store) reap(ctx context.Context, now time.Time) {
 	for _, s := range st.all() {
-		if s.idle(now.Add(-st.limits.Idle)) {
-			s.quiet.Store(true)
+		s.rest(now)
+		s.prune(now)
+		switch {
+		case !s.idle(now.Add(-st.limits.Idle)):
+		case st.usedElsewhere(ctx, s):
+			s.leave()
+		default:
 			st.End(s)
 		}
 	}
 }
 
-// close ends all sessions and gives their agents, which live on, time to know.
+// close ends all sessions and gives their agents, which live on, time to know. Those
+// with a record go on elsewhere, or here after a restart.
 func (st *Store) close() {
+	defer close(st.closed)
 	st.closing.Store(true)
 	all := st.all()
 	for _, s := range all {
+		if s.recorded() {
+			s.leave()
+			continue
+		}
 		s.end()
 	}
 	limit := time.After(farewell)

@@ -37,8 +37,25 @@ type Upstream struct {
 	initialize []byte // the client's request
 	url        string // where the server that knows us takes messages
 	session    string
+	over       string // a session that the server does not know any more
 	protocol   string
-	shared     *shared // nil: no other replica takes part
+	peers      Peers
+}
+
+// Peers let several processes use one conversation with a server.
+type Peers interface {
+	// Current is the session at url that the others use; empty when there is none, or
+	// when it is the one that is over.
+	Current(ctx context.Context, url, over string) (session string)
+	// Agree offers a session, and tells which one all use.
+	Agree(ctx context.Context, url, session, over string) (winner string)
+}
+
+// Share lets others use the conversation.
+func (u *Upstream) Share(peers Peers) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.peers = peers
 }
 
 // call is what one request needs to know.
@@ -145,6 +162,21 @@ func (u *Upstream) notify(ctx context.Context, c call, body []byte) bool {
 	return res.StatusCode != http.StatusNotFound
 }
 
+// catchUp goes on with the session at url that the others use, if there is one.
+func (u *Upstream) catchUp(ctx context.Context, url string) bool {
+	u.mu.Lock()
+	over, peers := u.over, u.peers
+	u.mu.Unlock()
+	if peers == nil {
+		return false
+	}
+	session := peers.Current(ctx, url, over)
+	if session != "" {
+		u.settle(url, session)
+	}
+	return session != ""
+}
+
 // ErrSilent says that the server offers no stream of its own.
 var ErrSilent = errors.New("the agent has no stream of its own")
 
@@ -180,18 +212,13 @@ func (u *Upstream) Listen(ctx context.Context) (*http.Response, error) {
 
 // End tells the server that the session is over.
 func (u *Upstream) End(ctx context.Context) {
-	c := u.call()
-	if c.session == "" {
-		return
-	}
-	req, err := u.request(ctx, http.MethodDelete, c, nil)
-	if err != nil {
-		return
-	}
-	if res, err := u.client.Do(req); err == nil {
-		_ = res.Body.Close()
+	if c := u.call(); c.session != "" {
+		u.bye(ctx, c)
 	}
 }
+
+// Protocol is the version that was agreed on.
+func (u *Upstream) Protocol() string { return u.call().protocol }
 
 func (u *Upstream) call() call {
 	u.mu.Lock()
@@ -248,39 +275,74 @@ func (u *Upstream) forget(session string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.session == session {
-		u.url = ""
+		u.url, u.over = "", session
 	}
 }
 
-// handshake replays the client's initialize and says that it is done.
+// handshake goes on with the session that the others use, or replays the client's
+// initialize and says that it is done.
 func (u *Upstream) handshake(ctx context.Context, url string) error {
 	u.mu.Lock()
-	initialize, protocol := u.initialize, u.protocol
+	initialize, protocol, over, peers := u.initialize, u.protocol, u.over, u.peers
 	u.mu.Unlock()
 	if initialize == nil {
 		return fault.Invalid.Errorf("send initialize first")
 	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	defer cancel()
 	if u.catchUp(ctx, url) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
-	defer cancel()
-	res, err := u.post(ctx, call{url: url}, initialize)
+	session, err := u.introduce(ctx, call{url: url, protocol: protocol}, initialize)
 	if err != nil {
 		return err
+	}
+	if peers != nil && session != "" {
+		if winner := peers.Agree(ctx, url, session, over); winner != session {
+			go u.bye(context.WithoutCancel(ctx), call{url, session, protocol})
+			session = winner
+		}
+	}
+	u.settle(url, session)
+	return nil
+}
+
+func (u *Upstream) settle(url, session string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.url, u.session = url, session
+}
+
+// introduce begins a session at the server.
+func (u *Upstream) introduce(ctx context.Context, c call, initialize []byte) (session string, err error) {
+	res, err := u.post(ctx, call{url: c.url}, initialize)
+	if err != nil {
+		return "", err
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
 	if _, err := ReadReply(res); err != nil {
-		return err
+		return "", err
 	}
-	session := res.Header.Get(HeaderSession)
-	done, err := u.post(ctx, call{url: url, session: session, protocol: protocol}, jsonrpc.NewRequest(nil, "notifications/initialized", nil))
+	c.session = res.Header.Get(HeaderSession)
+	done, err := u.post(ctx, c, jsonrpc.NewRequest(nil, "notifications/initialized", nil))
 	if err != nil {
-		return err
+		return "", err
 	}
 	_ = done.Body.Close()
-	u.agree(ctx, agreed{url, session})
-	return nil
+	return c.session, nil
+}
+
+// bye tells the server that a session is over.
+func (u *Upstream) bye(ctx context.Context, c call) {
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	req, err := u.request(ctx, http.MethodDelete, c, nil)
+	if err != nil {
+		return
+	}
+	if res, err := u.client.Do(req); err == nil {
+		_ = res.Body.Close()
+	}
 }
 
 func (u *Upstream) post(ctx context.Context, c call, body []byte) (*http.Response, error) {

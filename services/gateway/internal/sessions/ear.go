@@ -1,0 +1,64 @@
+package sessions
+
+import (
+	"context"
+	"time"
+)
+
+// earIdle is how long after its last call a client still hears what its agent says
+// unasked, unless it has subscribed to something.
+const earIdle = 2 * time.Minute
+
+// ear listens to the agent's own stream for a client that listens to ours. An idle
+// client has none: the gateway has what it is told then.
+type ear struct {
+	listen     func(context.Context)
+	stop       context.CancelFunc // nil: not listening
+	subscribed bool
+	called     time.Time // when the client called last
+}
+
+// Listening says how to hear the agent's own stream while this client listens to ours.
+func (s *Session) Listening(listen func(context.Context)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ear.listen = listen
+	if s.ear.subscribed || time.Since(s.ear.called) < earIdle {
+		s.hearken()
+	}
+}
+
+// Subscribe keeps the agent's stream open for as long as the client listens.
+func (s *Session) Subscribe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ear.subscribed = true
+	s.hearken()
+}
+
+// hearken opens the agent's stream; s.mu is held.
+func (s *Session) hearken() {
+	if s.ear.listen == nil || s.ear.stop != nil || s.streams == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.ear.stop = cancel
+	go s.ear.listen(ctx)
+}
+
+// deafen closes it; s.mu is held.
+func (s *Session) deafen() {
+	if s.ear.stop != nil {
+		s.ear.stop()
+		s.ear.stop = nil
+	}
+}
+
+// rest closes the agent's stream of a client that has not called for a while.
+func (s *Session) rest(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.work == 0 && !s.ear.subscribed && now.Sub(s.ear.called) > earIdle {
+		s.deafen()
+	}
+}
