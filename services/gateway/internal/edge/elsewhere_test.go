@@ -215,3 +215,39 @@ func TestAQuestionOfARunIsAnsweredAtAnyReplica(t *testing.T) {
 		t.Errorf("the run hears %+v", got)
 	}
 }
+
+func TestAnAgentIsHeardForAClientThatCallsElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, callFirst := range map[string]bool{"it listens, then calls": false, "it calls, then listens": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			one, other, _ := w.twins()
+			id := w.askAt(one, http.MethodPost, "alice", "", hello).header.Get("Mcp-Session-Id")
+			calls := func() {
+				if res := w.askAt(other, http.MethodPost, "alice", id, string(call("add", `{}`))); res.status != http.StatusOK {
+					t.Errorf("call = %+v", res)
+				}
+			}
+			if callFirst {
+				calls()
+			}
+			stream := w.listen(sentTo(one, w.request(http.MethodGet, "/mcp", "alice", id, nil)))
+			if !callFirst {
+				calls()
+			}
+			edgetest.Until(t, "the agent is listened to", func() bool {
+				for _, seen := range w.agent.Seen() {
+					if seen.Method == http.MethodGet {
+						return true
+					}
+				}
+				return false
+			})
+			w.agent.Say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+			if m := parse(t, stream.next()); m.Method != "notifications/tools/list_changed" {
+				t.Errorf("message = %+v", m)
+			}
+		})
+	}
+}

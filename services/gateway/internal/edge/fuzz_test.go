@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -168,39 +167,47 @@ func FuzzStolen(f *testing.F) {
 		tn.t = t
 		h, key, host := tn.holders[int(of)%len(tn.holders)], fuzzKeys[int(by)%len(fuzzKeys)], fuzzHosts[int(at)%len(fuzzHosts)]
 		if key == h.key && host == h.host && change == 0 {
-			return
+			return // it is theirs
 		}
-		changed := func(text string) string {
-			b := []byte(text)
-			i := int(place) % len(b)
-			b[i] ^= change
-			if c := b[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' || c == '#' || c == '&' || c == '%' || c == '+' {
-				b[i] = text[i] + 1&1 // still another one, and sent as it is
-			}
-			if b[i] == text[i] && change != 0 {
-				b[i] = '0' + (text[i]-'0'+1)%10
-			}
-			return string(b)
-		}
-		var rec *httptest.ResponseRecorder
-		switch what % 5 {
-		case 0:
-			rec = tn.do(key, host, http.MethodPost, "/mcp", string(call("tell", `{}`)), map[string]string{"Mcp-Session-Id": changed(h.session)})
-		case 1:
-			id, rest, _ := strings.Cut(strings.TrimPrefix(h.post, "/messages/?session_id="), "&")
-			rec = tn.do(key, host, http.MethodPost, "/messages/?session_id="+changed(id)+"&"+rest, string(call("tell", `{}`)), nil)
-		case 2:
-			id := changed(h.task)
-			rec = tn.stateless(key, host, "tasks/get", id, `{"taskId":`+strconv.Quote(id)+`}`)
-		case 3:
-			id := changed(h.state)
-			rec = tn.stateless(key, host, "tools/call", "ask", `{"name":"ask","arguments":{"for":"`+h.label+`"},"requestState":`+strconv.Quote(id)+`,"inputResponses":{}}`)
-		case 4:
-			id := changed(h.another)
-			rec = tn.stateless(key, host, "tools/call", "ask", `{"name":"ask","arguments":{"for":"`+h.label+`"},"requestState":`+strconv.Quote(id)+`,"inputResponses":{"q1":{"action":"accept"}}}`)
-		}
+		rec := tn.show(h, what, key, host, func(text string) string { return changed(text, place, change) })
 		if m, err := jsonrpc.Parse(rec.Body.Bytes()); rec.Code < 400 || rec.Code > 499 || err == nil && m.Error == nil || labels.MatchString(rec.Body.String()) {
 			t.Errorf("%q at %s shows %d of %s changed by %d at %d: %d %s", key, host, what%5, h.key, change, place, rec.Code, rec.Body)
 		}
 	})
+}
+
+// changed has one character of a text replaced by one that is sent as it is; zero leaves
+// the text alone.
+func changed(text string, place uint16, change uint8) string {
+	const fine = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+	b, i := []byte(text), int(place)%len(text)
+	if change == 0 {
+		return text
+	}
+	if b[i] = fine[int(change)%len(fine)]; b[i] == text[i] {
+		b[i] = fine[(int(change)+1)%len(fine)]
+	}
+	return string(b)
+}
+
+// show uses one thing of a holder's in somebody's name.
+func (tn *tenants) show(h *holder, what uint8, key, host string, as func(string) string) *httptest.ResponseRecorder {
+	work := string(call("tell", `{}`))
+	retry := func(state, answers string) *httptest.ResponseRecorder {
+		params := `{"name":"ask","arguments":{"for":"` + h.label + `"},"requestState":"` + as(state) + `","inputResponses":` + answers + `}`
+		return tn.stateless(key, host, "tools/call", "ask", params)
+	}
+	switch what % 5 {
+	case 0:
+		return tn.do(key, host, http.MethodPost, "/mcp", work, map[string]string{"Mcp-Session-Id": as(h.session)})
+	case 1:
+		id, rest, _ := strings.Cut(strings.TrimPrefix(h.post, "/messages/?session_id="), "&")
+		return tn.do(key, host, http.MethodPost, "/messages/?session_id="+as(id)+"&"+rest, work, nil)
+	case 2:
+		id := as(h.task)
+		return tn.stateless(key, host, "tasks/get", id, `{"taskId":"`+id+`"}`)
+	case 3:
+		return retry(h.state, `{}`)
+	}
+	return retry(h.another, `{"q1":{"action":"accept"}}`)
 }

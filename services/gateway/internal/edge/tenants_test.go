@@ -80,7 +80,8 @@ func newTenants(t testing.TB) *tenants {
 		w.Deployments.Set(e)
 	}
 	tn := &tenants{t: t, w: w, handler: w.replica(), holders: []*holder{
-		{key: "alice", host: oneHost, label: ofAlice, run: "Refund"}, {key: "bob", host: oneHost, label: ofBob, run: "Notice"},
+		{key: "alice", host: oneHost, label: ofAlice, run: "Refund"},
+		{key: "bob", host: oneHost, label: ofBob, run: "Notice"},
 		{key: "stranger", host: otherHost, label: ofStranger, run: "Payout"},
 	}}
 	for _, h := range tn.holders {
