@@ -251,3 +251,27 @@ func TestAnAgentIsHeardForAClientThatCallsElsewhere(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatARunSaysReachesAClientThatListensElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Deployments.Grant(token, &schedulerv1.IdentifyAgentResponse{TargetId: app, AppId: app, OrgId: "org_1"})
+	one, other, _ := w.twins()
+	id := w.askAt(one, http.MethodPost, "alice", "", hello).header.Get("Mcp-Session-Id")
+	stream := w.listen(sentTo(one, w.request(http.MethodGet, "/mcp", "alice", id, nil)))
+	bobs := w.askAt(one, http.MethodPost, "bob", "", hello).header.Get("Mcp-Session-Id")
+	w.listen(sentTo(one, w.request(http.MethodGet, "/mcp", "bob", bobs, nil)))
+	w.askAt(other, http.MethodPost, "alice", id, `{"jsonrpc":"2.0","id":"c1","method":"tools/call","params":{"name":"workflows-Refund-run","arguments":{"run_parameters":{}},"_meta":{"progressToken":"p7"}}}`)
+	for _, said := range []string{
+		`{"method":"notifications/message","params":{"data":"hi"}}`, `{"method":"notifications/progress","params":{"progress":1}}`, `{"method":"notifications/message","params":{"data":"bye"}}`,
+	} {
+		if res := w.phone("/internal/session/by-run/Refund-run/notify", token, said); res.status != http.StatusOK {
+			t.Errorf("the run says %s: %+v", said, res)
+		}
+	}
+	for _, want := range []string{`"hi"`, `"p7"`, `"bye"`} {
+		if got := stream.next(); !strings.Contains(got, want) {
+			t.Errorf("the client reads %s, want %s", got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,8 +36,9 @@ func (st *Store) listenEars() (stop func(), err error) {
 	}
 	for subject, tell := range heard {
 		sub, err := st.Records.js.Conn().Subscribe(subject, func(m *nats.Msg) {
-			id, subscribes := strings.CutSuffix(string(m.Data), forGood)
-			if s, ok := st.ByID(id); ok {
+			from, id, _ := strings.Cut(string(m.Data), " ")
+			id, subscribes := strings.CutSuffix(id, forGood)
+			if s, ok := st.ByID(id); ok && from != st.name() {
 				tell(s, subscribes)
 			}
 		})
@@ -85,6 +87,16 @@ func (s *Session) sayCalled() {
 // is said again.
 func (s *Session) tellOthers(subject, text string) {
 	if s.store.Records != nil && !s.kept.IsZero() {
-		_ = s.store.Records.js.Conn().Publish(subject, []byte(text))
+		_ = s.store.Records.js.Conn().Publish(subject, []byte(s.store.name()+" "+text))
 	}
+}
+
+// name is this process among the replicas.
+func (st *Store) name() string { return strconv.FormatInt(st.epoch, 36) } //nolint:mnd // as short as it gets
+
+// Elsewhere says whether the client may listen to another replica.
+func (s *Session) Elsewhere() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ear.elsewhere && s.streams == 0
 }
