@@ -35,7 +35,7 @@ func (tn *tenants) known(text string) string {
 	var pairs []string
 	for _, h := range tn.holders {
 		at := "$" + strings.ToUpper(h.key[:1])
-		pairs = append(pairs, at+"S", h.session, at+"P", h.post, at+"T", h.task, at+"R", h.state, at+"X", h.another, at+"Q", h.question)
+		pairs = append(pairs, at+"S", h.session, at+"P", h.post, at+"T", h.task, at+"R", h.state, at+"X", h.another, at+"Q", h.question, at+"E", h.event)
 	}
 	return strings.NewReplacer(pairs...).Replace(text)
 }
@@ -54,6 +54,9 @@ func FuzzEdge(f *testing.F) {
 			add(who, host, 0, holder+"S", "", "", "", "", "", work)
 			add(who, host, 0, holder+"S", "", "", "", "", "", `{"jsonrpc":"2.0","id":"agentcloud-`+holder+`Q","result":{"action":"decline"}}`)
 			add(who, host, 1, holder+"S", "2025-06-18", "", "", "1", "", "")
+			for _, session := range []string{"$A", "$B", "$S"} {
+				add(who, host, 1, session+"S", "", "", "", holder+"E", "", "")
+			}
 			add(who, host, 4, "", "", "", "", "", holder+"P", work)
 			add(who, host, 0, "", v, "tasks/get", holder+"T", "", "", string(modernBody("tasks/get", `{"taskId":"`+holder+`T"}`, everything)))
 			add(who, host, 0, "", v, "tasks/update", holder+"T", "", "", string(modernBody("tasks/update", `{"taskId":"`+holder+`T","inputResponses":{"`+holder+`Q":{"action":"accept"}}}`, everything)))

@@ -31,6 +31,7 @@ type holder struct {
 	key, host, label, run    string
 	session, post, task      string
 	state, another, question string
+	event                    string
 }
 
 // tenants are two organisations with an app each, behind one gateway.
@@ -138,9 +139,13 @@ func (tn *tenants) renew(h *holder) {
 	h.session = tn.do(h.key, h.host, http.MethodPost, "/mcp", hello, nil).Header().Get("Mcp-Session-Id")
 	own := map[string]string{"Mcp-Session-Id": h.session}
 	tn.do(h.key, h.host, http.MethodPost, "/mcp", ready, own)
-	if got := tn.do(h.key, h.host, http.MethodPost, "/mcp", string(call("tell", `{"for":"`+h.label+`"}`)), own).Body.String(); !strings.Contains(got, h.label) {
+	got := tn.do(h.key, h.host, http.MethodPost, "/mcp", string(call("tell", `{"for":"`+h.label+`"}`)), own).Body.String()
+	if !strings.Contains(got, h.label) {
 		tn.t.Fatalf("%s has no session: %s", h.key, got)
 	}
+	_, id, _ := strings.Cut(got, "id: ")
+	id, _, _ = strings.Cut(id, "\n")
+	h.event = id[:strings.LastIndex(id, ".")] + ".0"
 }
 
 // park leaves a call of a holder's open that asks.
