@@ -192,6 +192,31 @@ func TestAClientThatGoesInARetryElsewhereEndsTheCall(t *testing.T) {
 	<-ended
 }
 
+func TestAReplicaThatEndsInARetryLosesTheCall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, other, stop := w.twins()
+	w.agent.Told = func(_ string, m jsonrpc.Message) {
+		if m.IsResponse() {
+			go stop()
+		}
+	}
+	w.agent.Call = func(rw http.ResponseWriter, r *http.Request, _ jsonrpc.Message) {
+		edgetest.Stream(rw)
+		edgetest.Event(rw, []byte(`{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"message":"Sure?"}}`))
+		<-r.Context().Done()
+	}
+	var first asked
+	res := w.send(sentTo(one, w.modernRequest("alice", "tools/call", "add", `{"name":"add"}`, everything)))
+	if err := json.Unmarshal([]byte(res.body), &first); err != nil {
+		t.Fatal(err)
+	}
+	params := `{"name":"add","inputResponses":{"q1":{"action":"accept"}},"requestState":"` + first.Result.RequestState + `"}`
+	if res := w.send(sentTo(other, w.modernRequest("alice", "tools/call", "add", params, everything))); !strings.Contains(res.body, "call_lost") {
+		t.Errorf("the retry = %+v", res)
+	}
+}
+
 func TestAQuestionOfARunIsAnsweredAtAnyReplica(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
