@@ -1,6 +1,6 @@
 // Package gateway is the room that speaks every foreign dialect: REST, the upload
 // dialect, the sign-in page, and MCP for the apps. It holds nothing durable but the keys
-// that seal what clients keep for it; sessions are in memory and questions wait in the
+// that seal what clients keep for it; sessions are in NATS and questions wait in the
 // scheduler.
 package gateway
 

@@ -34,7 +34,7 @@ func ServeAt(t testing.TB, dir, room string, register func(grpc.ServiceRegistrar
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(rpc.ServerOptions(Logger(t))...)
+	server := grpc.NewServer(append(rpc.ServerOptions(Logger(t)), grpc.WaitForHandlers(true))...) // they log into the test
 	register(server)
 	done := make(chan struct{})
 	go func() {
@@ -85,9 +85,10 @@ func SocketDir(t testing.TB) string {
 	return filepath.Clean(dir)
 }
 
-// Logger writes to the test's log, at debug level; a benchmark has none.
+// Logger writes to the test's log, at debug level; benchmarks and fuzzing have none.
 func Logger(t testing.TB) *slog.Logger {
-	if _, ok := t.(*testing.B); ok {
+	switch t.(type) {
+	case *testing.B, *testing.F:
 		return slog.New(slog.DiscardHandler)
 	}
 	out := &output{to: t.Output()}

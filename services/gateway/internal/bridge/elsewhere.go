@@ -54,6 +54,8 @@ func (b *Bridge) elsewhere(ctx context.Context, at, target, user string, r moder
 		return nil, refusalOf(err)
 	case json.Unmarshal(raw, &s) != nil || s.Refusal == nil && s.Result == nil:
 		return nil, callLost
+	case s.Refusal != nil && s.Refusal.Status == gone.Status:
+		return nil, callLost // the replica ends: our client is still there
 	}
 	return s.Result, s.Refusal
 }

@@ -31,7 +31,7 @@ func (q *Questions) ownerOf(ctx context.Context, agent *schedulerv1.IdentifyAgen
 }
 
 // tell gives a message that may be lost to the first of a run's recipients that
-// listens; when none does, it waits for the first of them.
+// listens; when none does here, it goes to the other replicas, and waits.
 func (q *Questions) tell(target string, o owner, message []byte) {
 	all := q.recipients(target, o)
 	for _, session := range all {
@@ -39,8 +39,9 @@ func (q *Questions) tell(target string, o owner, message []byte) {
 			return
 		}
 	}
+	q.spread(target, o, message)
 	if len(all) > 0 {
-		all[0].Tell(message)
+		wait(all[0], message)
 	}
 }
 
@@ -51,11 +52,19 @@ func (q *Questions) progress(target string, o owner, params json.RawMessage) err
 	if err := json.Unmarshal(params, &fields); err != nil || fields == nil {
 		return fault.Invalid.Wrap(err, "the params of a progress notification must be an object")
 	}
-	session, ok := q.starter(target, o)
-	if !ok || len(o.progressToken) == 0 {
+	if o.session == "" || len(o.progressToken) == 0 {
 		return nil
 	}
 	fields["progressToken"] = o.progressToken
-	session.Tell(jsonrpc.NewRequest(nil, "notifications/progress", jsonrpc.Encode(fields)))
+	message := jsonrpc.NewRequest(nil, "notifications/progress", jsonrpc.Encode(fields))
+	session, ok := q.starter(target, o)
+	switch {
+	case ok && session.Streaming():
+		session.Tell(message)
+		return nil
+	case ok:
+		wait(session, message)
+	}
+	q.spread(target, o, message)
 	return nil
 }

@@ -8,11 +8,13 @@ package callbacks
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
+	"github.com/nats-io/nats.go"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
@@ -33,6 +35,8 @@ type Deps struct {
 	Runs     schedulerv1.RunsServiceClient
 	Agents   schedulerv1.DeploymentsServiceClient
 	Sessions *sessions.Store
+	// Conn reaches the other replicas.
+	Conn *nats.Conn
 }
 
 // Questions brings questions to clients and answers to runs.
@@ -40,12 +44,13 @@ type Questions struct {
 	deps   Deps
 	agents *expirable.LRU[string, *schedulerv1.IdentifyAgentResponse]
 	owners *expirable.LRU[string, owner]
+	name   string // of this process, among the replicas
 }
 
 // NewQuestions returns Questions on deps, which must be complete.
 func NewQuestions(deps Deps) *Questions {
 	return &Questions{
-		deps:   deps,
+		deps: deps, name: rand.Text(),
 		agents: expirable.NewLRU[string, *schedulerv1.IdentifyAgentResponse](knownAgents, nil, knownFor),
 		owners: expirable.NewLRU[string, owner](ownersKept, nil, ownersFor),
 	}

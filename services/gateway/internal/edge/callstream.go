@@ -30,6 +30,8 @@ func beginAnswer(w http.ResponseWriter, res *http.Response, keepAlive time.Durat
 	streamHeaders(w)
 	w.WriteHeader(res.StatusCode)
 	c := &callStream{stream: newStream(w, keepAlive)}
+	c.mu.Lock() // live reads the timer
+	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(min(quiet, keepAlive), c.live)
 	return c
 }

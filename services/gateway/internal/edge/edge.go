@@ -54,7 +54,7 @@ func New(deps Deps) *Edge {
 		Total: deps.Config.Sessions, PerCaller: deps.Config.SessionsPerCaller, Idle: deps.Config.SessionIdle,
 		Wait: deps.Config.ReadyWait,
 	})
-	questions := callbacks.NewQuestions(callbacks.Deps{Log: deps.Log, Runs: deps.Runs, Agents: deps.Scheduler, Sessions: store})
+	questions := callbacks.NewQuestions(callbacks.Deps{Log: deps.Log, Runs: deps.Runs, Agents: deps.Scheduler, Sessions: store, Conn: deps.Bus.Conn()})
 	store.OnEnd = questions.Ended
 	store.Records = sessions.NewRecords(deps.Bus.JetStream(), deps.Config.SessionIdle)
 	tools, client, among := workflowtools.New(deps.Runs), sessions.NewClient(), peers.New(deps.Bus.Conn())
@@ -81,6 +81,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	group.Go(func() error { return e.peers.Run(ctx) })
 	group.Go(func() error { return e.limits.Run(ctx) })
 	group.Go(func() error { return e.followLimits(ctx) })
+	group.Go(func() error { return e.questions.Listen(ctx) })
 	group.Go(func() error { return e.listenPorts(ctx) })
 	group.Go(func() error { return e.listenCallbacks(ctx) })
 	group.Go(func() error {

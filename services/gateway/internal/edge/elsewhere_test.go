@@ -192,6 +192,31 @@ func TestAClientThatGoesInARetryElsewhereEndsTheCall(t *testing.T) {
 	<-ended
 }
 
+func TestAReplicaThatEndsInARetryLosesTheCall(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, other, stop := w.twins()
+	w.agent.Told = func(_ string, m jsonrpc.Message) {
+		if m.IsResponse() {
+			go stop()
+		}
+	}
+	w.agent.Call = func(rw http.ResponseWriter, r *http.Request, _ jsonrpc.Message) {
+		edgetest.Stream(rw)
+		edgetest.Event(rw, []byte(`{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{"message":"Sure?"}}`))
+		<-r.Context().Done()
+	}
+	var first asked
+	res := w.send(sentTo(one, w.modernRequest("alice", "tools/call", "add", `{"name":"add"}`, everything)))
+	if err := json.Unmarshal([]byte(res.body), &first); err != nil {
+		t.Fatal(err)
+	}
+	params := `{"name":"add","inputResponses":{"q1":{"action":"accept"}},"requestState":"` + first.Result.RequestState + `"}`
+	if res := w.send(sentTo(other, w.modernRequest("alice", "tools/call", "add", params, everything))); !strings.Contains(res.body, "call_lost") {
+		t.Errorf("the retry = %+v", res)
+	}
+}
+
 func TestAQuestionOfARunIsAnsweredAtAnyReplica(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -213,5 +238,65 @@ func TestAQuestionOfARunIsAnsweredAtAnyReplica(t *testing.T) {
 	}
 	if got := <-answers; !strings.Contains(got.body, "accept") {
 		t.Errorf("the run hears %+v", got)
+	}
+}
+
+func TestAnAgentIsHeardForAClientThatCallsElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, callFirst := range map[string]bool{"it listens, then calls": false, "it calls, then listens": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			one, other, _ := w.twins()
+			id := w.askAt(one, http.MethodPost, "alice", "", hello).header.Get("Mcp-Session-Id")
+			calls := func() {
+				if res := w.askAt(other, http.MethodPost, "alice", id, string(call("add", `{}`))); res.status != http.StatusOK {
+					t.Errorf("call = %+v", res)
+				}
+			}
+			if callFirst {
+				calls()
+			}
+			stream := w.listen(sentTo(one, w.request(http.MethodGet, "/mcp", "alice", id, nil)))
+			if !callFirst {
+				calls()
+			}
+			edgetest.Until(t, "the agent is listened to", func() bool {
+				for _, seen := range w.agent.Seen() {
+					if seen.Method == http.MethodGet {
+						return true
+					}
+				}
+				return false
+			})
+			w.agent.Say(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`)
+			if m := parse(t, stream.next()); m.Method != "notifications/tools/list_changed" {
+				t.Errorf("message = %+v", m)
+			}
+		})
+	}
+}
+
+func TestWhatARunSaysReachesAClientThatListensElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Deployments.Grant(token, &schedulerv1.IdentifyAgentResponse{TargetId: app, AppId: app, OrgId: "org_1"})
+	one, other, _ := w.twins()
+	id := w.askAt(one, http.MethodPost, "alice", "", hello).header.Get("Mcp-Session-Id")
+	stream := w.listen(sentTo(one, w.request(http.MethodGet, "/mcp", "alice", id, nil)))
+	bobs := w.askAt(one, http.MethodPost, "bob", "", hello).header.Get("Mcp-Session-Id")
+	w.listen(sentTo(one, w.request(http.MethodGet, "/mcp", "bob", bobs, nil)))
+	w.askAt(other, http.MethodPost, "alice", id, `{"jsonrpc":"2.0","id":"c1","method":"tools/call","params":{"name":"workflows-Refund-run","arguments":{"run_parameters":{}},"_meta":{"progressToken":"p7"}}}`)
+	for _, said := range []string{
+		`{"method":"notifications/message","params":{"data":"hi"}}`, `{"method":"notifications/progress","params":{"progress":1}}`, `{"method":"notifications/message","params":{"data":"bye"}}`,
+	} {
+		if res := w.phone("/internal/session/by-run/Refund-run/notify", token, said); res.status != http.StatusOK {
+			t.Errorf("the run says %s: %+v", said, res)
+		}
+	}
+	for _, want := range []string{`"hi"`, `"p7"`, `"bye"`} {
+		if got := stream.next(); !strings.Contains(got, want) {
+			t.Errorf("the client reads %s, want %s", got, want)
+		}
 	}
 }

@@ -51,6 +51,8 @@ func (a *modernAnswer) open() bool {
 // keepAlive shows signs of life while the answer takes long, and returns how to stop.
 func (a *modernAnswer) keepAlive(every time.Duration) (stop func()) {
 	var timer *time.Timer
+	a.mu.Lock() // the function reads it
+	defer a.mu.Unlock()
 	timer = time.AfterFunc(every, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()

@@ -46,11 +46,11 @@ func (k keys) Authenticate(_ context.Context, key string) (principal.Principal, 
 	return principal.Principal{}, fault.Unauthenticated.Errorf("this key is not known")
 }
 
-var people = keys{
+var people = withCrowd(keys{
 	"alice":    {Kind: principal.User, UserID: "u_alice", OrgID: "org_1"},
 	"bob":      {Kind: principal.User, UserID: "u_bob", OrgID: "org_1"},
 	"stranger": {Kind: principal.User, UserID: "u_stranger", OrgID: "org_2"},
-}
+})
 
 // world is an edge that runs, with one app that has a port of its own.
 type world struct {

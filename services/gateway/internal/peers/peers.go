@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,19 +68,27 @@ func (p *Peers) Handle(topic string, h Handler) { p.handlers[topic] = h }
 // Run answers requests until ctx ends, and waits for those that are worked on.
 func (p *Peers) Run(ctx context.Context) error {
 	defer p.working.Wait()
-	for topic, h := range p.handlers {
-		sub, err := p.conn.Subscribe(prefix+p.name+"."+topic, func(m *nats.Msg) { p.take(ctx, m, h) })
+	requests := make(chan *nats.Msg, atOnce)
+	for topic := range p.handlers {
+		sub, err := p.conn.ChanSubscribe(prefix+p.name+"."+topic, requests)
 		if err != nil {
 			return fmt.Errorf("listen to other replicas: %w", err)
 		}
 		defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone first
 	}
-	<-ctx.Done()
-	return nil
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-requests:
+			p.take(ctx, m)
+		}
+	}
 }
 
 // take works on a request, unless there are too many.
-func (p *Peers) take(ctx context.Context, m *nats.Msg, h Handler) {
+func (p *Peers) take(ctx context.Context, m *nats.Msg) {
+	h := p.handlers[strings.TrimPrefix(m.Subject, prefix+p.name+".")]
 	select {
 	case p.places <- struct{}{}:
 	default:

@@ -16,6 +16,8 @@ type ear struct {
 	stop       context.CancelFunc // nil: not listening
 	subscribed bool
 	called     time.Time // when the client called last
+	elsewhere  bool      // the client may listen to another replica
+	told       time.Time // when the others were told of its calls
 }
 
 // Listening says how to hear the agent's own stream while this client listens to ours.
@@ -23,6 +25,7 @@ func (s *Session) Listening(listen func(context.Context)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ear.listen = listen
+	s.tellOthers(listensSubject, s.ID)
 	if s.ear.subscribed || time.Since(s.ear.called) < earIdle {
 		s.hearken()
 	}
@@ -32,7 +35,10 @@ func (s *Session) Listening(listen func(context.Context)) {
 func (s *Session) Subscribe() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ear.subscribed = true
+	if !s.ear.subscribed {
+		s.ear.subscribed, s.ear.told = true, time.Time{}
+	}
+	s.sayCalled()
 	s.hearken()
 }
 

@@ -170,6 +170,11 @@ func (st *Store) Listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen to ends of sessions: %w", err)
 	}
+	deaf, err := st.listenEars()
+	if err != nil {
+		return fmt.Errorf("listen to calls elsewhere: %w", err)
+	}
+	defer deaf()
 	st.Records.journal.run(st.closed)
 	return sub.Unsubscribe()
 }
@@ -381,7 +386,7 @@ func (st *Store) revive(id string, rec record, revision uint64) (*Session, error
 func (s *Session) revived(rec record) {
 	s.mu.Lock()
 	now := s.told
-	s.told, s.ear.subscribed = rec.Lists, rec.Subscribed
+	s.told, s.ear.subscribed, s.ear.elsewhere = rec.Lists, rec.Subscribed, true
 	s.mu.Unlock()
 	if now != (lists{}) {
 		s.compare(now)

@@ -173,6 +173,7 @@ func (s *Session) Work() (done func(), ok bool) {
 	}
 	s.work++
 	s.ear.called = time.Now()
+	s.sayCalled()
 	s.hearken()
 	return func() {
 		s.mu.Lock()
