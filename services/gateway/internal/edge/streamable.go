@@ -178,7 +178,7 @@ func (v visit) streamableDelete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s, ok := v.session(w, r, jsonrpc.Message{}); ok {
-		v.sessions.End(s)
+		v.sessions.EndEverywhere(r.Context(), s)
 		w.WriteHeader(http.StatusOK)
 	}
 }
