@@ -1,6 +1,6 @@
 // Package conformance puts the reference server behind the gateway and has the
-// protocol's own conformance suite judge both: through the gateway nothing may be worse
-// than directly.
+// protocol's own conformance suite judge both: through the gateway, and through two
+// replicas of it in turn, nothing may be worse than directly.
 package conformance_test
 
 import (
@@ -82,9 +82,12 @@ func TestGatewayIsNoWorseThanTheServerBehindIt(t *testing.T) {
 			about := record(t, direct)
 			about.Modern = era.stateless
 			passed, failed := judge(t, direct, version)
-			gotPassed, gotFailed := judge(t, gate(t, direct, about), version)
-			if gotPassed < max(passed, era.baseline) || len(gotFailed) > len(failed) {
-				t.Errorf("directly %d passed and %d failed; through the gateway %d passed, and failed: %v", passed, len(failed), gotPassed, gotFailed)
+			urls := gates(t, direct, about)
+			for name, url := range map[string]string{"the gateway": urls[0], "two replicas in turn": inTurn(t, urls)} {
+				gotPassed, gotFailed := judge(t, url, version)
+				if gotPassed < max(passed, era.baseline) || len(gotFailed) > len(failed) {
+					t.Errorf("directly %d passed and %d failed; through %s %d passed, and failed: %v", passed, len(failed), name, gotPassed, gotFailed)
+				}
 			}
 		})
 	}

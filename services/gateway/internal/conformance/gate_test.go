@@ -8,11 +8,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/bus"
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/bustest"
@@ -51,15 +55,10 @@ func reference(t *testing.T, stateless bool) string {
 	return "http://" + at
 }
 
-// gate puts the gateway's edge before a server and returns the app's URL.
-func gate(t *testing.T, behind string, about *schedulerv1.Endpoint) string {
+// gates puts two gateways before a server and returns the app's URL at each.
+func gates(t *testing.T, behind string, about *schedulerv1.Endpoint) (urls []string) {
 	t.Helper()
-	ring, err := seal.New(bytes.Repeat([]byte{7}, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rooms, cfg, at := edgetest.NewRooms(t), edge.Defaults(), freeAddress(t)
-	cfg.Callbacks = freeAddress(t)
+	rooms, at, b := edgetest.NewRooms(t), freeAddress(t), bustest.New(t)
 	var port int32
 	if _, err := fmt.Sscanf(at, "127.0.0.1:%d", &port); err != nil {
 		t.Fatal(err)
@@ -68,15 +67,44 @@ func gate(t *testing.T, behind string, about *schedulerv1.Endpoint) string {
 	rooms.Apps.Set(&registryv1.Address{TargetId: app, AppId: app, OrgId: "org", AppName: "everything", Port: port, ServerUrl: url, UnauthenticatedAccess: true})
 	about.TargetId, about.AppId, about.OrgId, about.VersionId, about.ServerUrl, about.Ready, about.Kind = app, app, "org", "ver_1", behind, true, "remote"
 	rooms.Deployments.Set(about)
+	for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
+		urls = append(urls, gate(t, rooms, b, host, port))
+	}
+	return urls
+}
+
+// gate starts one gateway at an address of its own.
+func gate(t *testing.T, rooms *edgetest.Rooms, b *bus.Bus, host string, port int32) string {
+	t.Helper()
+	ring, err := seal.New(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, at := edge.Defaults(), fmt.Sprintf("%s:%d", host, port)
+	cfg.Callbacks, cfg.AppHost = freeAddress(t), host
 	e := edge.New(edge.Deps{
-		Log: grpctest.Logger(t), Auth: nobody{}, Bus: bustest.New(t), Registry: registryv1.NewAppsServiceClient(rooms.Conn), Limits: registryv1.NewLimitsServiceClient(rooms.Conn),
+		Log: grpctest.Logger(t), Auth: nobody{}, Bus: b, Registry: registryv1.NewAppsServiceClient(rooms.Conn), Limits: registryv1.NewLimitsServiceClient(rooms.Conn),
 		Scheduler: schedulerv1.NewDeploymentsServiceClient(rooms.Conn), Runs: schedulerv1.NewRunsServiceClient(rooms.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(rooms.Conn), Config: cfg, Seal: ring,
 	})
 	edgetest.Background(t, e.Run)
 	listening(t, at)
-	edgetest.Until(t, "the app is live", func() bool { return strings.Contains(get(t, url), `"live":true`) })
-	return url
+	edgetest.Until(t, "the app is live", func() bool { return strings.Contains(get(t, "http://"+at), `"live":true`) })
+	return "http://" + at
+}
+
+// inTurn is one address for several: each request goes to the one after the one before.
+func inTurn(t *testing.T, urls []string) string {
+	t.Helper()
+	var turn atomic.Int64
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+		to := urls[int(turn.Add(1))%len(urls)]
+		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "http", strings.TrimPrefix(to, "http://"), r.In.Host
+	}}
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	t.Cleanup(server.CloseClientConnections)
+	return server.URL
 }
 
 // record asks a server of the session era what the health gate asks.

@@ -184,7 +184,7 @@ func (v visit) streamableDelete(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s, ok := v.session(w, r, noMessage); ok {
-		v.sessions.End(s)
+		v.sessions.EndEverywhere(r.Context(), s)
 		w.WriteHeader(http.StatusOK)
 	}
 }

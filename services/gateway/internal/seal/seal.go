@@ -132,7 +132,7 @@ func (r *Ring) Seal(kind, purpose string, payload []byte) string {
 // Open returns the payload of a text of that kind and purpose, or ErrBroken.
 func (r *Ring) Open(kind, purpose, text string) ([]byte, error) {
 	parts := strings.Split(text, ".")
-	if len(text) > maxText || len(parts) != 3 || parts[0] != kind {
+	if len(text) > maxText || len(parts) != 3 || parts[0] != kind || strings.ContainsAny(text, "\r\n") { // which base64 would skip
 		return nil, ErrBroken
 	}
 	sealed, err := encoding.DecodeString(parts[2])

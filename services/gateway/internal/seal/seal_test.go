@@ -35,6 +35,7 @@ func TestSealedTextOpensForItsPurposeOnly(t *testing.T) {
 		"another purpose":     {"t1", "app_b", text},
 		"with a tail":         {"t1", "app_a", text + "A"},
 		"with a part more":    {"t1", "app_a", text + ".A"},
+		"with a line's end":   {"t1", "app_a", text[:20] + "\n" + text[20:]},
 		"cut":                 {"t1", "app_a", text[:len(text)-2]},
 		"empty":               {"t1", "app_a", ""},
 		"too long":            {"t1", "app_a", "t1.a." + strings.Repeat("A", 1<<20)},

@@ -25,7 +25,7 @@ func (s *Session) Listening(listen func(context.Context)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ear.listen = listen
-	s.tellOthers(listensSubject, s.ID)
+	s.tellOthers(presentSubject, s.ID)
 	if s.ear.subscribed || time.Since(s.ear.called) < earIdle {
 		s.hearken()
 	}

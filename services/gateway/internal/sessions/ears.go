@@ -12,10 +12,10 @@ import (
 // hears its agent for it, and so has to know of the calls.
 
 const (
-	// listensSubject tells all replicas the id of a session whose client listens to one
-	// of them, and calledSubject of one whose client calls at one that it does not
-	// listen to.
-	listensSubject = "gateway.sessions.listens"
+	// presentSubject tells all replicas the id of a session that has come to one of them,
+	// or listens there, and calledSubject of one whose client calls at one that it does
+	// not listen to.
+	presentSubject = "gateway.sessions.present"
 	calledSubject  = "gateway.sessions.called"
 	// sayCalled is how often a client's calls are told.
 	sayCalled = earIdle / 4
@@ -26,7 +26,7 @@ const (
 // listenEars acts on what other replicas tell of a session's client.
 func (st *Store) listenEars() (stop func(), err error) {
 	heard := map[string]func(s *Session, subscribes bool){
-		listensSubject: func(s *Session, _ bool) { s.listenedElsewhere() }, calledSubject: (*Session).calledElsewhere,
+		presentSubject: func(s *Session, _ bool) { s.presentElsewhere() }, calledSubject: (*Session).calledElsewhere,
 	}
 	var subs []*nats.Subscription
 	stop = func() {
@@ -51,8 +51,9 @@ func (st *Store) listenEars() (stop func(), err error) {
 	return stop, nil
 }
 
-// listenedElsewhere has calls here told from now on, and that there were some.
-func (s *Session) listenedElsewhere() {
+// presentElsewhere has calls here told from now on, and that there were some: the client
+// may listen there.
+func (s *Session) presentElsewhere() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ear.elsewhere, s.ear.told = true, time.Time{}

@@ -142,7 +142,8 @@ func (r *Records) get(ctx context.Context, key string) (rec record, revision uin
 	return rec, entry.Revision(), json.Unmarshal(entry.Value(), &rec)
 }
 
-func (r *Records) delete(ctx context.Context, key string) error {
+// delete deletes a record and tells the replicas, which answer to reply if that is given.
+func (r *Records) delete(ctx context.Context, key, reply string) error {
 	kv, err := r.open(ctx)
 	if err != nil {
 		return err
@@ -150,7 +151,7 @@ func (r *Records) delete(ctx context.Context, key string) error {
 	if err := kv.Delete(ctx, key); err != nil {
 		return err
 	}
-	return r.js.Conn().Publish(endedSubject, []byte(key))
+	return r.js.Conn().PublishMsg(&nats.Msg{Subject: endedSubject, Reply: reply, Data: []byte(key)})
 }
 
 // Listen ends here what another replica has ended, and writes events down, until Run is
@@ -160,13 +161,7 @@ func (st *Store) Listen(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	sub, err := st.Records.js.Conn().Subscribe(endedSubject, func(m *nats.Msg) {
-		for _, s := range st.all() {
-			if s.key == string(m.Data) {
-				s.leave()
-			}
-		}
-	})
+	sub, err := st.Records.js.Conn().Subscribe(endedSubject, st.leaveEnded)
 	if err != nil {
 		return fmt.Errorf("listen to ends of sessions: %w", err)
 	}
@@ -286,7 +281,7 @@ func (st *Store) usedElsewhere(ctx context.Context, s *Session) bool {
 // forgetRecord deletes a session's record: its id is worth nothing from then on.
 func (st *Store) forgetRecord(ctx context.Context, s *Session) {
 	if s.recorded() {
-		_ = st.Records.delete(ctx, s.key) // it expires by itself
+		_ = st.Records.delete(ctx, s.key, "") // it expires by itself
 	}
 }
 
@@ -387,6 +382,7 @@ func (s *Session) revived(rec record) {
 	s.mu.Lock()
 	now := s.told
 	s.told, s.ear.subscribed, s.ear.elsewhere = rec.Lists, rec.Subscribed, true
+	s.tellOthers(presentSubject, s.ID)
 	s.mu.Unlock()
 	if now != (lists{}) {
 		s.compare(now)
