@@ -100,6 +100,25 @@ make_conformance() {
 }
 node_arch() { case $(uname -m) in aarch64 | arm64) echo arm64 ;; *) echo x64 ;; esac; }
 
+# MCP clients that others have written: the new line of the Python SDK, both lines of the
+# TypeScript SDK, the Inspector and mcp-remote.
+have_clients() {
+	have_uv
+	have_conformance # brings the Node that they need
+	cached clients "$(digest "$tools/versions")" 'MCP clients from npm and PyPI, about 20 s' make_clients
+	ln -sf "$cache/conformance/$CONFORMANCE-$NODE/node" "$place/node"
+	link "$place" clients
+}
+make_clients() {
+	npm install --prefix "$place" --no-save --no-fund --no-audit \
+		"@modelcontextprotocol/sdk@$SDK_OLD" "@modelcontextprotocol/client@$SDK_NEW" \
+		"@modelcontextprotocol/inspector@$INSPECTOR" "mcp-remote@$MCP_REMOTE" &&
+		ln -s node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js "$place/inspector.js" &&
+		ln -s node_modules/mcp-remote/dist/proxy.js "$place/mcp-remote.js" &&
+		"$bin/uv" venv --quiet "$place/python" &&
+		VIRTUAL_ENV=$place/python "$bin/uv" pip install --compile-bytecode "mcp==$PYTHON_SDK"
+}
+
 # A real browser, for the pages that people see. The machine's own; Debian's is installed
 # where that can be done.
 have_browser() {

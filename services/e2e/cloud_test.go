@@ -205,7 +205,7 @@ func (c *cloud) setup(env *testscript.Env) error {
 		"MCP_API_BASE_URL="+c.url+"/api", "MCP_API_KEY="+strings.TrimSpace(string(out)), "MCP_DEPLOYMENTS_UPLOAD_API_BASE_URL="+c.url,
 		"MCP_DEPLOYMENT_CACHE_DIR="+c.cache, "MCP_AGENT_DISABLE_VERSION_CHECK=1",
 		"DATA="+c.data, "BIN="+c.tools.bin, "URL="+c.url, "EMAIL="+email, "EXAMPLES="+c.tools.examples, "PYTHON="+c.tools.python, "CANARY="+canary,
-		"MODEL="+c.model,
+		"MODEL="+c.model, "CLIENTS="+filepath.Join(c.tools.bin, "clients"),
 	)
 	return nil
 }
