@@ -28,6 +28,7 @@ const (
 	Event            Kind = "evt"
 	Line             Kind = "lin"
 	Session          Kind = "ses"
+	Limit            Kind = "lim"
 )
 
 // New returns a new id. Secrets get a random UUID, since their creation time is

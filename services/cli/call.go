@@ -90,20 +90,35 @@ func (c *client) serverURL(ctx context.Context, app string) (string, error) {
 	if strings.HasPrefix(app, "http://") || strings.HasPrefix(app, "https://") {
 		return strings.TrimSuffix(app, "/"), nil
 	}
+	found, err := c.app(ctx, app)
+	return strings.TrimSuffix(found.GetAppServerInfo().GetServerUrl(), "/"), err
+}
+
+// appID finds an app's id by its name; an id is itself.
+func (c *client) appID(ctx context.Context, app string) (string, error) {
+	if strings.HasPrefix(app, "app_") {
+		return app, nil
+	}
+	found, err := c.app(ctx, app)
+	return found.GetAppId(), err
+}
+
+// app finds an app by its name or its id.
+func (c *client) app(ctx context.Context, app string) (*registryv1.App, error) {
 	var res registryv1.ListAppsResponse
 	req := &registryv1.ListAppsRequest{MaxResults: 1000} //nolint:mnd // the API's own maximum
 	if !strings.HasPrefix(app, "app_") {
 		req.NameFilter = app
 	}
 	if err := c.call(ctx, http.MethodPost, "/mcp_app/list_apps", req, &res); err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, found := range res.GetApps() {
 		if found.GetName() == app || found.GetAppId() == app {
-			return strings.TrimSuffix(found.GetAppServerInfo().GetServerUrl(), "/"), nil
+			return found, nil
 		}
 	}
-	return "", fmt.Errorf("there is no app %q; `mcp-agent cloud servers list` shows those there are", app)
+	return nil, fmt.Errorf("there is no app %q; `mcp-agent cloud servers list` shows those there are", app)
 }
 
 // keyed adds the caller's key to each request.

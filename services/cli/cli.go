@@ -43,7 +43,7 @@ func New(out io.Writer, more ...*cobra.Command) *cobra.Command {
 	root.SetOut(out)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage("%v; see `%s --help`", err, cmd.CommandPath()) })
 	root.AddCommand(more...)
-	root.AddCommand(newEnv(), newDoctor(), newKeys(), newUsers(), newApps(), newApprovals(), newCall(), newRun())
+	root.AddCommand(newEnv(), newDoctor(), newKeys(), newUsers(), newApps(), newApprovals(), newLimits(), newCall(), newRun())
 	return root
 }
 

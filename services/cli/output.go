@@ -7,6 +7,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 // formatFlag adds --output and returns where its value is.
@@ -27,6 +29,18 @@ func show(out io.Writer, format string, value any, text func(io.Writer) error) e
 		return text(out)
 	}
 	return usage("--output %s: use text or json", format)
+}
+
+// showMessage is show of a message, in JSON as the API writes it.
+func showMessage(out io.Writer, format string, message proto.Message, text func(io.Writer) error) error {
+	if format != "json" {
+		return show(out, format, nil, text)
+	}
+	raw, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(message)
+	if err != nil {
+		return err
+	}
+	return show(out, format, json.RawMessage(raw), nil)
 }
 
 // table writes rows in columns.

@@ -52,7 +52,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s is %q; write host:port", name, address))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Edge.Limits.Validate())...)
 }
 
 type room struct {
@@ -99,7 +99,7 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 	who := auth.New(registryv1.NewAccountsServiceClient(to.registry))
 	r := &room{env: env, cfg: cfg, auth: who, edge: edge.New(edge.Deps{
 		Log: env.Log, Auth: who, Bus: env.Bus, Config: cfg.Edge, Seal: ring,
-		Registry: registryv1.NewAppsServiceClient(to.registry), Scheduler: schedulerv1.NewDeploymentsServiceClient(to.scheduler),
+		Limits: registryv1.NewLimitsServiceClient(to.registry), Registry: registryv1.NewAppsServiceClient(to.registry), Scheduler: schedulerv1.NewDeploymentsServiceClient(to.scheduler),
 		Runs: schedulerv1.NewRunsServiceClient(to.scheduler), Telemetry: telemetryv1.NewLogsServiceClient(to.telemetry),
 	})}
 	if r.api, err = r.routes(ctx, to, ring); err != nil {
@@ -135,10 +135,10 @@ func (r *room) routes(ctx context.Context, to conns, ring *seal.Ring) (http.Hand
 // Register serves no contract: this room is called over HTTP only.
 func (r *room) Register(grpc.ServiceRegistrar) {}
 
-// Ready fails while the table of apps has not been read.
+// Ready fails while the table of apps and the limits have not been read.
 func (r *room) Ready(context.Context) error {
 	if !r.edge.Ready() {
-		return fault.Unavailable.Errorf("the table of apps has not been read yet")
+		return fault.Unavailable.Errorf("the table of apps and the limits have not been read yet")
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 // Package registry is the room that knows what should be: organisations, users,
-// keys, apps, versions, configurations, addresses. It does not know how anything runs.
+// keys, apps, versions, configurations, addresses, limits. It does not know how anything runs.
 package registry
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/access"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/accounts"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/apps"
+	"github.com/mcpagentcloud/agentcloud/services/registry/internal/limits"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/store"
 )
 
@@ -76,6 +77,7 @@ type room struct {
 	apps     *apps.Service
 	accounts *accounts.Service
 	access   *access.Service
+	limits   *limits.Service
 }
 
 // New builds the room and makes the first administrator's key.
@@ -104,6 +106,7 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 			Secrets: secretsv1.NewSecretsServiceClient(secrets), Places: cfg.places(),
 			Log: env.Log, Now: env.Now, Changed: apps.NewBroadcast(),
 		}),
+		limits: limits.NewService(limits.Deps{Store: rows, Now: env.Now, Changed: apps.NewBroadcast()}),
 	}
 	return r, r.accounts.Bootstrap(ctx, cfg.BootstrapKeyFile)
 }
@@ -113,6 +116,7 @@ func (r *room) Register(s grpc.ServiceRegistrar) {
 	registryv1.RegisterAppsServiceServer(s, r.apps)
 	registryv1.RegisterAccountsServiceServer(s, r.accounts)
 	registryv1.RegisterAccessServiceServer(s, r.access)
+	registryv1.RegisterLimitsServiceServer(s, r.limits)
 }
 
 // Run sends and learns facts.
@@ -120,5 +124,6 @@ func (r *room) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.env.Bus.Relay(ctx, r.db) })
 	group.Go(func() error { return r.apps.Run(ctx, r.env.Bus) })
+	group.Go(func() error { return r.limits.Run(ctx, r.env.Bus) })
 	return group.Wait()
 }

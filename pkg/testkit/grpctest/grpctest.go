@@ -3,9 +3,11 @@ package grpctest
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -89,7 +91,31 @@ func Logger(t testing.TB) *slog.Logger {
 	case *testing.B, *testing.F:
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	out := &output{to: t.Output()}
+	t.Cleanup(out.end)
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// output is a test's log until the test ends: a server that has stopped does not wait
+// for its last handlers, and a line after the end would be a panic.
+type output struct {
+	mu sync.Mutex
+	to io.Writer // nil: the test is over
+}
+
+func (o *output) Write(line []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.to == nil {
+		return len(line), nil
+	}
+	return o.to.Write(line)
+}
+
+func (o *output) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.to = nil
 }
 
 // DialPlain connects without the client side of the chain, as a foreign program would.

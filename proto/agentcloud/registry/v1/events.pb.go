@@ -178,6 +178,70 @@ func (x *KeyRevoked) GetKeyId() string {
 	return ""
 }
 
+// LimitChanged says that a limit was set or is gone.
+type LimitChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The limit.
+	LimitId string `protobuf:"bytes,1,opt,name=limit_id,json=limitId,proto3" json:"limit_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,2,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// Whether it is gone.
+	Deleted       bool `protobuf:"varint,3,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitChanged) Reset() {
+	*x = LimitChanged{}
+	mi := &file_agentcloud_registry_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitChanged) ProtoMessage() {}
+
+func (x *LimitChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_registry_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitChanged.ProtoReflect.Descriptor instead.
+func (*LimitChanged) Descriptor() ([]byte, []int) {
+	return file_agentcloud_registry_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *LimitChanged) GetLimitId() string {
+	if x != nil {
+		return x.LimitId
+	}
+	return ""
+}
+
+func (x *LimitChanged) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *LimitChanged) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
 var File_agentcloud_registry_v1_events_proto protoreflect.FileDescriptor
 
 const file_agentcloud_registry_v1_events_proto_rawDesc = "" +
@@ -192,7 +256,11 @@ const file_agentcloud_registry_v1_events_proto_rawDesc = "" +
 	"\x06org_id\x18\x02 \x01(\tR\x05orgId:\"\x8a\xe7\x18\x1eregistry.configuration.deleted\"=\n" +
 	"\n" +
 	"KeyRevoked\x12\x15\n" +
-	"\x06key_id\x18\x01 \x01(\tR\x05keyId:\x18\x8a\xe7\x18\x14registry.key.revokedBMZKgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1;registryv1b\x06proto3"
+	"\x06key_id\x18\x01 \x01(\tR\x05keyId:\x18\x8a\xe7\x18\x14registry.key.revoked\"v\n" +
+	"\fLimitChanged\x12\x19\n" +
+	"\blimit_id\x18\x01 \x01(\tR\alimitId\x12\x15\n" +
+	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12\x18\n" +
+	"\adeleted\x18\x03 \x01(\bR\adeleted:\x1a\x8a\xe7\x18\x16registry.limit.changedBMZKgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1;registryv1b\x06proto3"
 
 var (
 	file_agentcloud_registry_v1_events_proto_rawDescOnce sync.Once
@@ -206,11 +274,12 @@ func file_agentcloud_registry_v1_events_proto_rawDescGZIP() []byte {
 	return file_agentcloud_registry_v1_events_proto_rawDescData
 }
 
-var file_agentcloud_registry_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_agentcloud_registry_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_agentcloud_registry_v1_events_proto_goTypes = []any{
 	(*AppDeleted)(nil),           // 0: agentcloud.registry.v1.AppDeleted
 	(*ConfigurationDeleted)(nil), // 1: agentcloud.registry.v1.ConfigurationDeleted
 	(*KeyRevoked)(nil),           // 2: agentcloud.registry.v1.KeyRevoked
+	(*LimitChanged)(nil),         // 3: agentcloud.registry.v1.LimitChanged
 }
 var file_agentcloud_registry_v1_events_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -231,7 +300,7 @@ func file_agentcloud_registry_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_registry_v1_events_proto_rawDesc), len(file_agentcloud_registry_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

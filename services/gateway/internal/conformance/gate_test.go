@@ -83,7 +83,7 @@ func gate(t *testing.T, rooms *edgetest.Rooms, b *bus.Bus, host string, port int
 	cfg, at := edge.Defaults(), fmt.Sprintf("%s:%d", host, port)
 	cfg.Callbacks, cfg.AppHost = freeAddress(t), host
 	e := edge.New(edge.Deps{
-		Log: grpctest.Logger(t), Auth: nobody{}, Bus: b, Registry: registryv1.NewAppsServiceClient(rooms.Conn),
+		Log: grpctest.Logger(t), Auth: nobody{}, Bus: b, Registry: registryv1.NewAppsServiceClient(rooms.Conn), Limits: registryv1.NewLimitsServiceClient(rooms.Conn),
 		Scheduler: schedulerv1.NewDeploymentsServiceClient(rooms.Conn), Runs: schedulerv1.NewRunsServiceClient(rooms.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(rooms.Conn), Config: cfg, Seal: ring,
 	})

@@ -5,7 +5,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
@@ -57,9 +56,9 @@ func (v visit) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 func refuse(w http.ResponseWriter, m jsonrpc.Message, err error) {
 	kind := fault.KindOf(err)
 	if kind == fault.Unavailable || kind == fault.Exhausted {
-		w.Header().Set("Retry-After", strconv.Itoa(retrySeconds))
+		setRetryAfter(w, err)
 	}
-	respond(w, kind.HTTPStatus(), jsonrpc.NewError(m.ID, code(err), fault.Message(err)))
+	respond(w, kind.HTTPStatus(), failure(m.ID, err))
 }
 
 func respond(w http.ResponseWriter, status int, body []byte) {
@@ -86,7 +85,9 @@ func code(err error) int {
 
 func writeJSON(w http.ResponseWriter, body []byte) { respond(w, http.StatusOK, body) }
 
-func streamHeaders(w http.ResponseWriter) {
-	w.Header().Set("Cache-Control", "no-cache, no-transform")
-	w.Header().Set("X-Accel-Buffering", "no")
+func streamHeaders(w http.ResponseWriter) { setStreamHeaders(w.Header()) }
+
+func setStreamHeaders(h http.Header) {
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no")
 }

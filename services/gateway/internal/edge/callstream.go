@@ -18,17 +18,18 @@ type callStream struct {
 	*stream
 	first sessions.EventID // zero: none
 
-	mu    sync.Mutex
-	begun bool
-	gone  bool // the client is, or the answer is over
-	timer *time.Timer
+	mu     sync.Mutex
+	begun  bool
+	gone   bool // the client is, or the answer is over
+	passed int  // bytes of a long event that is not at its end
+	timer  *time.Timer
 }
 
 func beginAnswer(w http.ResponseWriter, res *http.Response, keepAlive time.Duration) *callStream {
 	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
 	streamHeaders(w)
 	w.WriteHeader(res.StatusCode)
-	c := &callStream{stream: &stream{w: w, control: http.NewResponseController(w), keepAlive: keepAlive}}
+	c := &callStream{stream: newStream(w, keepAlive)}
 	c.mu.Lock() // live reads the timer
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(min(quiet, keepAlive), c.live)
@@ -42,6 +43,7 @@ func (c *callStream) live() {
 	switch {
 	case c.gone:
 		return
+	case c.passed > 0: // the event itself is a sign
 	case !c.begun && c.first != (sessions.EventID{}):
 		c.gone = !c.prime(c.first)
 	default:
@@ -51,19 +53,52 @@ func (c *callStream) live() {
 	c.timer.Reset(c.keepAlive)
 }
 
-// put writes a message, unless the client has gone.
-func (c *callStream) put(id sessions.EventID, message []byte) {
+// part writes what there is of a long event, before the rest is there.
+func (c *callStream) part(id sessions.EventID, raw []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone {
-		return
+	switch {
+	case c.gone:
+	case c.passed > 0:
+		c.gone = !c.write(raw[c.passed:])
+		c.passed = len(raw)
+	default:
+		if at := sessions.DataAt(raw); at >= 0 {
+			c.gone = !c.write(sessions.AppendHead(appendID(c.head(0), id), "message"), raw[at:])
+			c.passed = len(raw)
+		}
 	}
-	b := make([]byte, 0, headRoom+min(len(message), smallMessage))
+}
+
+// put writes a message, or the rest of it, unless the client has gone.
+func (c *callStream) put(id sessions.EventID, e sessions.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.gone:
+	case c.passed > 0:
+		c.gone = !c.write(e.Raw[c.passed:])
+		c.passed = 0
+	default:
+		c.gone = !c.writeMessage(c.head(len(e.Data)), id, e.Data)
+	}
+}
+
+// head is what comes before a message of that size: the stream's first id, once.
+func (c *callStream) head(size int) []byte {
+	b := make([]byte, 0, headRoom+min(size, smallMessage))
 	if !c.begun && c.first != (sessions.EventID{}) {
 		b = append(b, primer(c.first)...)
 	}
 	c.begun = true
-	c.gone = !c.writeMessage(b, id, message)
+	return b
+}
+
+// half says whether the client has half an event.
+func (c *callStream) half() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.passed > 0
 }
 
 func (c *callStream) close() {

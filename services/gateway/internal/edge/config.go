@@ -21,6 +21,7 @@ type Config struct {
 	Sessions          int           `koanf:"sessions" help:"sessions of this process"`
 	SessionsPerCaller int           `koanf:"sessions_per_caller" help:"sessions of one user on one app"`
 	KeepAlive         time.Duration `koanf:"keep_alive" help:"how often a quiet stream shows a sign of life"`
+	Limits            LimitDefaults `koanf:"limits"`
 	SealKeys          string        `koanf:"seal_keys" help:"file of base64 keys of 32 bytes, the newest first, that seal task ids and call states; replicas share it. Empty: one is made in the room's folder"`
 }
 
@@ -29,6 +30,7 @@ func Defaults() Config {
 	return Config{
 		AppHost: "127.0.0.1", Callbacks: "127.0.0.1:8091", MaxBody: 4 << 20, ReadyWait: 30 * time.Second,
 		SessionIdle: 30 * time.Minute, Sessions: 20_000, SessionsPerCaller: 1_000, KeepAlive: 15 * time.Second,
+		Limits: LimitDefaults{Concurrent: 5_000},
 	}
 }
 
@@ -38,6 +40,7 @@ type Deps struct {
 	Auth      Authenticator
 	Bus       *bus.Bus
 	Registry  registryv1.AppsServiceClient
+	Limits    registryv1.LimitsServiceClient
 	Scheduler schedulerv1.DeploymentsServiceClient
 	Runs      schedulerv1.RunsServiceClient
 	Telemetry telemetryv1.LogsServiceClient

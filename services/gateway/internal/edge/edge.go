@@ -1,12 +1,14 @@
 // Package edge serves the addresses of apps: who calls, may they, and which of the
 // app's ways in they use. It reads the envelope of a message and passes the bytes on.
 //
-// Sessions, workflow tools and callbacks have packages of their own.
+// Sessions, workflow tools, limits and callbacks have packages of their own.
 package edge
 
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
@@ -15,6 +17,7 @@ import (
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/bridge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/callbacks"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/limits"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/peers"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
@@ -39,6 +42,9 @@ type Edge struct {
 	bridge    *bridge.Bridge
 	tasks     *tasks.Tasks
 	peers     *peers.Peers
+	limits    *limits.Limiter
+	// limitsKnown says that the registry has told its limits once.
+	limitsKnown atomic.Bool
 }
 
 // New returns an Edge on deps, which must be complete.
@@ -56,13 +62,14 @@ func New(deps Deps) *Edge {
 		deps: deps, table: table, sessions: store, tools: tools, questions: questions,
 		callbacks: callbacks.NewServer(questions), client: client, peers: among,
 		bridge: bridge.New(deps.Seal, client, store.Upstream, among), tasks: tasks.New(deps.Runs, tools, deps.Seal),
+		limits: limits.New(limits.Deps{Log: deps.Log, NATS: deps.Bus.Conn(), Now: time.Now, Defaults: deps.Config.Limits.policies()}),
 	}
 	among.Handle(postTopic, e.ssePosted)
 	return e
 }
 
-// Ready says whether the table of apps has been read.
-func (e *Edge) Ready() bool { return e.table.Complete() }
+// Ready says whether the table of apps and the limits have been read.
+func (e *Edge) Ready() bool { return e.table.Complete() && e.limitsKnown.Load() }
 
 // Run follows the table, listens where apps and callbacks are, and ends idle
 // sessions, until ctx ends.
@@ -73,6 +80,8 @@ func (e *Edge) Run(ctx context.Context) error {
 	group.Go(func() error { return e.sessions.Listen(ctx) })
 	group.Go(func() error { return e.peers.Run(ctx) })
 	group.Go(func() error { return e.questions.Listen(ctx) })
+	group.Go(func() error { return e.limits.Run(ctx) })
+	group.Go(func() error { return e.followLimits(ctx) })
 	group.Go(func() error { return e.listenPorts(ctx) })
 	group.Go(func() error { return e.listenCallbacks(ctx) })
 	group.Go(func() error {

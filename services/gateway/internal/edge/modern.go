@@ -32,6 +32,11 @@ func (v visit) modernPost(w http.ResponseWriter, r *http.Request, m jsonrpc.Mess
 		refuseModern(w, m.ID, refusal)
 		return
 	}
+	over, ok := v.countModern(w, req)
+	if !ok {
+		return
+	}
+	defer over()
 	if req.Method == modern.Listen {
 		v.listen(w, r, req)
 		return

@@ -46,6 +46,12 @@ func (v visit) callTool(w http.ResponseWriter, r *http.Request) {
 		rest.WriteFault(w, fault.Invalid.Wrap(err, `write {"name": "<tool>", "arguments": {…}}`))
 		return
 	}
+	over, err := v.countMethod("tools/call", call.Name)
+	if err != nil {
+		refusePlain(w, err)
+		return
+	}
+	defer over()
 	result, err := v.callOnce(r.Context(), call, body)
 	if err != nil {
 		rest.WriteFault(w, err)

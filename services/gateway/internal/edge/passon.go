@@ -12,7 +12,7 @@ import (
 
 // wholeBytes is how much of an answer that is no stream is read before the client
 // gets any of it.
-const wholeBytes = 1 << 20
+const wholeBytes = 64 << 10
 
 // passOn gives the client an agent's answer as it comes. A client whose answer breaks
 // off is told so: it would wait for ever otherwise.
@@ -40,8 +40,8 @@ func (v visit) passOn(w http.ResponseWriter, r *http.Request, s *sessions.Sessio
 const brokenOff = "the agent went away during the call; it may have been started"
 
 // passEvents passes messages on, each at once, with ids of ours. When the client's
-// connection breaks, the answer is kept for it (Last-Event-ID). Half an event at the
-// end is dropped.
+// connection breaks, the answer is kept for it (Last-Event-ID). A client that has half
+// an event at the end is cut off: it can ask for what came instead.
 func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) {
 	answer := s.NewStream()
 	defer context.AfterFunc(r.Context(), answer.Orphan)()
@@ -49,19 +49,24 @@ func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Se
 	if s.Upstream.Protocol() >= primed {
 		to.first = answer.ID(0)
 	}
-	defer to.close()
 	answered := false
-	_ = sessions.ReadEvents(res.Body, func(e sessions.Event) error { // how it ended does not matter
-		if len(e.Data) == 0 {
-			return nil
+	_ = sessions.ReadLong(res.Body, func(raw []byte) { to.part(answer.Next(), raw) }, func(e sessions.Event) error { // how it ended does not matter
+		if len(e.Data) > 0 {
+			answered = answered || jsonrpc.IsResponse(e.Data)
+			to.put(answer.Put(e.Data), e)
 		}
-		answered = answered || jsonrpc.IsResponse(e.Data)
-		to.put(answer.Put(e.Data), e.Data)
 		return nil
 	})
+	half := to.half()
 	if !answered {
 		lost := jsonrpc.NewError(m.ID, jsonrpc.CodeUnavailable, brokenOff)
-		to.put(answer.Put(lost), lost)
+		if id := answer.Put(lost); !half {
+			to.put(id, sessions.Event{Data: lost})
+		}
 	}
 	answer.Finish()
+	to.close()
+	if half {
+		panic(http.ErrAbortHandler)
+	}
 }

@@ -18,14 +18,15 @@ func (v visit) sseOpen(w http.ResponseWriter, r *http.Request) {
 		rest.WriteFault(w, err)
 		return
 	}
-	defer v.sessions.End(s)
-	stream, ok := openStream(w, v.deps.Config.KeepAlive)
-	if !ok || !stream.event("endpoint", []byte("/messages/?session_id="+s.ID+"&at="+v.peers.Name())) {
-		return
-	}
-	defer s.Attach()()
-	s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
-	stream.run(r.Context(), s, func(_ sessions.EventID, message []byte) bool { return stream.event("message", message) })
+	v.hold(w, r, func(ctx context.Context, to *stream) {
+		defer v.sessions.End(s)
+		if !to.event("endpoint", []byte("/messages/?session_id="+s.ID+"&at="+v.peers.Name())) {
+			return
+		}
+		defer s.Attach()()
+		s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
+		to.run(ctx, s, func(_ sessions.EventID, message []byte) bool { return to.event("message", message) })
+	})
 }
 
 // ssePost takes a message of such a session; the answer comes on its stream.
@@ -82,7 +83,7 @@ func (v visit) sseHandle(ctx context.Context, s *sessions.Session, body []byte, 
 	stop := context.AfterFunc(s.Context(), cancel)
 	defer stop()
 	if err := v.sseWork(ctx, s, body, m); err != nil && m.IsRequest() {
-		s.Push(jsonrpc.NewError(m.ID, code(err), fault.Message(err)))
+		s.Push(failure(m.ID, err))
 	}
 }
 
@@ -99,6 +100,11 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 		return v.accept(ctx, s, body, m)
 	}
 	subscribes(s, m)
+	over, err := v.count(m)
+	if err != nil {
+		return err
+	}
+	defer over()
 	if reply, native := v.native(ctx, s, m); native {
 		s.Push(reply)
 		return nil

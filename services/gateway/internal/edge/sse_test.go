@@ -90,7 +90,7 @@ func TestMessagesBySSEThatAreRefused(t *testing.T) {
 
 func TestTooManyCallsAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(c *edge.Config) { c.Limits = edge.LimitDefaults{} })
 	release := make(chan struct{})
 	w.agent.Call = func(rw http.ResponseWriter, r *http.Request, m jsonrpc.Message) {
 		<-release

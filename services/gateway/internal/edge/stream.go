@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -22,17 +23,33 @@ const (
 
 // stream writes server-sent events to a client.
 type stream struct {
-	w         http.ResponseWriter
-	control   *http.ResponseController
+	out       output
 	keepAlive time.Duration
+}
+
+// output is where a stream goes.
+type output interface {
+	io.Writer
+	SetWriteDeadline(at time.Time) error
+	Flush() error
+}
+
+// response is an HTTP response as an output.
+type response struct {
+	http.ResponseWriter
+	*http.ResponseController
+}
+
+func newStream(w http.ResponseWriter, keepAlive time.Duration) *stream {
+	return &stream{response{w, http.NewResponseController(w)}, keepAlive}
 }
 
 func openStream(w http.ResponseWriter, keepAlive time.Duration) (*stream, bool) {
 	streamHeaders(w)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
-	st := &stream{w: w, control: http.NewResponseController(w), keepAlive: keepAlive}
-	return st, st.control.Flush() == nil
+	st := newStream(w, keepAlive)
+	return st, st.out.Flush() == nil
 }
 
 // event writes one event; ok is false when the client is gone.
@@ -55,11 +72,15 @@ const (
 
 // writeMessage writes a message after what b has.
 func (st *stream) writeMessage(b []byte, id sessions.EventID, data []byte) (ok bool) {
-	b = append(append(append(b, "id: "...), id.String()...), '\n')
+	b = appendID(b, id)
 	if len(data) < smallMessage || !sessions.OneLine(data) {
 		return st.write(sessions.AppendEvent(b, "message", data))
 	}
 	return st.write(sessions.AppendHead(b, "message"), data, []byte("\n\n"))
+}
+
+func appendID(b []byte, id sessions.EventID) []byte {
+	return append(append(append(b, "id: "...), id.String()...), '\n')
 }
 
 // primed is the version of the protocol from which on a stream begins with an id
@@ -77,13 +98,13 @@ func primer(id sessions.EventID) []byte {
 func (st *stream) comment() bool { return st.write([]byte(": keep-alive\n\n")) }
 
 func (st *stream) write(parts ...[]byte) bool {
-	_ = st.control.SetWriteDeadline(time.Now().Add(writeLimit)) // not every writer has one
+	_ = st.out.SetWriteDeadline(time.Now().Add(writeLimit)) // not every writer has one
 	for _, b := range parts {
-		if _, err := st.w.Write(b); err != nil { //nolint:gosec // server-sent events, and said to be so
+		if _, err := st.out.Write(b); err != nil { //nolint:gosec // server-sent events, and said to be so
 			return false
 		}
 	}
-	return st.control.Flush() == nil
+	return st.out.Flush() == nil
 }
 
 // run writes what waits for the session's client until either ends. Put writes one

@@ -11,6 +11,9 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
+// noMessage is what a request without a body says.
+var noMessage = jsonrpc.Message{}
+
 // streamablePost takes a message by streamable HTTP (MCP 2025-11-25, "Transports").
 func (v visit) streamablePost(w http.ResponseWriter, r *http.Request) {
 	body, m, ok := v.readMessage(w, r)
@@ -30,7 +33,7 @@ func (v visit) streamablePost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.IsRequest() {
-		v.answer(w, r, s, body, m)
+		v.limited(w, m, func() { v.answer(w, r, s, body, m) })
 		return
 	}
 	if err := v.accept(r.Context(), s, body, m); err != nil {
@@ -128,7 +131,7 @@ func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 	if stateless(w, r) {
 		return
 	}
-	s, ok := v.session(w, r, jsonrpc.Message{})
+	s, ok := v.session(w, r, noMessage)
 	if !ok {
 		return
 	}
@@ -138,7 +141,7 @@ func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 	case text == "":
 		v.feed(w, r, s, nil)
 	case err != nil:
-		refuse(w, jsonrpc.Message{}, fault.Invalid.Wrap(err, "Last-Event-ID names no event of this session"))
+		refuse(w, noMessage, fault.Invalid.Wrap(err, "Last-Event-ID names no event of this session"))
 	case last.Stream != 0:
 		v.resume(w, r, s, last)
 	default:
@@ -148,28 +151,31 @@ func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 
 // feed is the stream of what the server says unasked; last is what the client has of it.
 func (v visit) feed(w http.ResponseWriter, r *http.Request, s *sessions.Session, last *sessions.EventID) {
-	stream, ok := openStream(w, v.deps.Config.KeepAlive)
-	if !ok {
-		return
+	v.hold(w, r, func(ctx context.Context, to *stream) {
+		if last == nil && !s.Streaming() {
+			s.Remind()
+		}
+		defer s.Attach()()
+		s.MarkReady() // it may have said so to another replica; it listens after that only
+		if v.catchUp(ctx, to, s, last) {
+			s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
+			go v.questions.OfferOpen(ctx, s) // its stack goes with it
+			to.run(ctx, s, to.message)
+		}
+	})
+}
+
+// catchUp writes what a client missed, or the id of a place to come again to.
+func (v visit) catchUp(ctx context.Context, to *stream, s *sessions.Session, last *sessions.EventID) bool {
+	if last == nil {
+		return s.Upstream.Protocol() < primed || to.prime(s.Newest())
 	}
-	if s.Upstream.Protocol() >= primed && last == nil && !stream.prime(s.Newest()) {
-		return
-	}
-	if last == nil && !s.Streaming() {
-		s.Remind()
-	}
-	defer s.Attach()()
-	if last != nil {
-		for _, missed := range s.Missed(r.Context(), *last) {
-			if !stream.message(missed.ID, missed.Message) {
-				return
-			}
+	for _, missed := range s.Missed(ctx, *last) {
+		if !to.message(missed.ID, missed.Message) {
+			return false
 		}
 	}
-	s.MarkReady() // it may have said so to another replica; it listens after that only
-	s.Listening(func(ctx context.Context) { v.listenUpstream(ctx, s) })
-	v.questions.OfferOpen(r.Context(), s)
-	stream.run(r.Context(), s, stream.message)
+	return true
 }
 
 // streamableDelete ends a session.
@@ -177,7 +183,7 @@ func (v visit) streamableDelete(w http.ResponseWriter, r *http.Request) {
 	if stateless(w, r) {
 		return
 	}
-	if s, ok := v.session(w, r, jsonrpc.Message{}); ok {
+	if s, ok := v.session(w, r, noMessage); ok {
 		v.sessions.EndEverywhere(r.Context(), s)
 		w.WriteHeader(http.StatusOK)
 	}

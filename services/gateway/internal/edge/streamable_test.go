@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -89,6 +90,35 @@ func TestEachEventPassesAtOnce(t *testing.T) {
 	}
 	if m := parse(t, stream.next()); m.Result == nil || string(m.ID) != `"c1"` {
 		t.Errorf("the answer = %+v", m)
+	}
+}
+
+// A long event is passed on before it is whole; what comes of it is the same.
+func TestLongAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	long, more := strings.Repeat("x", 1<<20), make(chan struct{})
+	w.agent.Call = func(rw http.ResponseWriter, _ *http.Request, m jsonrpc.Message) {
+		edgetest.Stream(rw)
+		_, _ = rw.Write([]byte("id: theirs\nevent: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":" + string(m.ID) + ",\"result\":{\"text\":\"" + long))
+		_ = http.NewResponseController(rw).Flush()
+		<-more
+		_, _ = rw.Write([]byte("\"}}\n\n"))
+	}
+	res, err := http.DefaultClient.Do(w.request(http.MethodPost, "/mcp", "alice", w.open("alice"), call("add", `{}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
+	if begin := make([]byte, 1<<19); true {
+		if _, err := io.ReadFull(res.Body, begin); err != nil || strings.Contains(string(begin), "theirs") || !strings.Contains(string(begin), `,"result":{"text":"xxx`) {
+			t.Errorf("it begins with %.200s, %v", begin, err)
+		}
+	}
+	close(more)
+	rest, err := io.ReadAll(res.Body)
+	if err != nil || !strings.HasSuffix(string(rest), "x\"}}\n\n") {
+		t.Errorf("it ends with %v", err)
 	}
 }
 

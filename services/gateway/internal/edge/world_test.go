@@ -57,6 +57,7 @@ type world struct {
 	*edgetest.Rooms
 	t         testing.TB
 	agent     *edgetest.Agent
+	edge      *edge.Edge
 	bus       *bus.Bus
 	url       string
 	callbacks string
@@ -79,10 +80,11 @@ func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	w.address(func(*registryv1.Address) {})
 	w.live(true)
 	e := edge.New(edge.Deps{
-		Log: grpctest.Logger(t), Auth: people, Bus: w.bus, Registry: registryv1.NewAppsServiceClient(w.Conn),
+		Log: grpctest.Logger(t), Auth: people, Bus: w.bus, Registry: registryv1.NewAppsServiceClient(w.Conn), Limits: registryv1.NewLimitsServiceClient(w.Conn),
 		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
 	})
+	w.edge = e
 	edgetest.Background(t, e.Run)
 	for _, url := range []string{w.url, w.callbacks} {
 		edgetest.Until(t, url+" answers", func() bool {
@@ -118,7 +120,7 @@ func (w *world) replicaUntil() (handler http.Handler, stop func()) {
 	cfg := edge.Defaults()
 	cfg.Callbacks, cfg.ReadyWait, cfg.AppHost = freeAddress(w.t), 10*time.Second, "127.0.0.2"
 	e := edge.New(edge.Deps{
-		Log: grpctest.Logger(w.t), Auth: people, Bus: w.bus, Registry: registryv1.NewAppsServiceClient(w.Conn),
+		Log: grpctest.Logger(w.t), Auth: people, Bus: w.bus, Registry: registryv1.NewAppsServiceClient(w.Conn), Limits: registryv1.NewLimitsServiceClient(w.Conn),
 		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
 	})

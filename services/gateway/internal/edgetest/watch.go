@@ -143,3 +143,21 @@ func NewDeployments() *Deployments {
 func (d *Deployments) WatchEndpoints(_ *schedulerv1.WatchEndpointsRequest, stream grpc.ServerStreamingServer[schedulerv1.WatchEndpointsResponse]) error {
 	return d.serve(stream)
 }
+
+// Limits is the registry's list of limits.
+type Limits struct {
+	registryv1.UnimplementedLimitsServiceServer
+	*watch[*registryv1.Limit, *registryv1.WatchLimitsResponse]
+}
+
+// NewLimits returns an empty list.
+func NewLimits() *Limits {
+	return &Limits{watch: newWatch((*registryv1.Limit).GetLimitId, func(up []*registryv1.Limit, gone []string, complete bool) *registryv1.WatchLimitsResponse {
+		return &registryv1.WatchLimitsResponse{Upserts: up, DeletedLimitIds: gone, Complete: complete}
+	})}
+}
+
+// WatchLimits streams the list.
+func (l *Limits) WatchLimits(_ *registryv1.WatchLimitsRequest, stream grpc.ServerStreamingServer[registryv1.WatchLimitsResponse]) error {
+	return l.serve(stream)
+}

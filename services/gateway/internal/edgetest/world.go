@@ -17,15 +17,17 @@ type Rooms struct {
 	Apps        *Apps
 	Deployments *Deployments
 	Runs        *Runs
+	Limits      *Limits
 	Conn        *grpc.ClientConn
 }
 
 // NewRooms serves empty neighbours, and what else register says, until the test ends.
 func NewRooms(t testing.TB, register ...func(grpc.ServiceRegistrar)) *Rooms {
 	t.Helper()
-	rooms := &Rooms{Apps: NewApps(), Deployments: NewDeployments(), Runs: NewRuns()}
+	rooms := &Rooms{Apps: NewApps(), Deployments: NewDeployments(), Runs: NewRuns(), Limits: NewLimits()}
 	rooms.Conn = grpctest.Serve(t, func(r grpc.ServiceRegistrar) {
 		registryv1.RegisterAppsServiceServer(r, rooms.Apps)
+		registryv1.RegisterLimitsServiceServer(r, rooms.Limits)
 		schedulerv1.RegisterDeploymentsServiceServer(r, rooms.Deployments)
 		schedulerv1.RegisterRunsServiceServer(r, rooms.Runs)
 		for _, more := range register {

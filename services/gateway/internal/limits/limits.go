@@ -11,7 +11,8 @@
 //
 // A replica that is silent while our own beats come back is gone, and its share
 // returns. While NATS is away no beat comes back, so nobody is taken for gone and every
-// replica goes on with its last known share. One that has never reached NATS takes a
+// replica goes on with its last known share. When it is back, replicas reach it one
+// after the other: nobody is gone before each had time to. One that has never reached NATS takes a
 // quarter. A replica that alone is cut off from NATS keeps its share while the others
 // divide it anew.
 package limits
@@ -65,7 +66,7 @@ func New(deps Deps) *Limiter {
 	if deps.Beat == 0 {
 		deps.Beat = beatEvery
 	}
-	l := &Limiter{deps: deps, members: newMembers(), running: map[key]int{}}
+	l := &Limiter{deps: deps, members: newMembers(deps.NATS), running: map[key]int{}}
 	l.share = share{n: unknownReplicas, since: deps.Now()}
 	l.buckets, _ = simplelru.NewLRU(maxKeys, func(_ key, b *bucket) { l.evicted = later(l.evicted, b.at) }) // fails on a size below 1 only
 	l.Set(nil)

@@ -2,6 +2,7 @@ package limits_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,6 +100,22 @@ func TestReplicasStayWithinTheLimit(t *testing.T) {
 	}
 	stop()
 	replicas(t, 1, one)
+}
+
+// A replica that ends without a word is gone after a while, and its share returns.
+func TestAReplicaThatDies(t *testing.T) {
+	t.Parallel()
+	server := bustest.Start(t)
+	one, _ := start(t, server)
+	conn := server.Bus(t).Conn()
+	dead := limits.New(limits.Deps{Log: grpctest.Logger(t), NATS: conn, Now: time.Now, Beat: 20 * time.Millisecond})
+	edgetest.Background(t, dead.Run)
+	replicas(t, 2, one, dead)
+	conn.Close()
+	replicas(t, 1, one)
+	if n, _ := dead.Replicas(); n != 2 {
+		t.Errorf("one that is cut off takes %d for the number of replicas, want the last it knew", n)
+	}
 }
 
 func TestNeverWithoutLimitBeforeNATSIsReached(t *testing.T) {
@@ -206,12 +223,23 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
+// users are limits for each of many users of an organisation.
+func users(n int) []limits.Policy {
+	all := make([]limits.Policy, n)
+	for i := range all {
+		all[i] = limits.Policy{ID: fmt.Sprint(i), OrgID: "o", Caller: fmt.Sprintf("u_0198c0de-0000-7000-8000-%012d", i), CallsPerSecond: 1e9}
+	}
+	all[n-1].Caller = "u"
+	return all
+}
+
 func BenchmarkAdmit(b *testing.B) {
 	for name, policies := range map[string][]limits.Policy{
-		"no policy":  nil,
-		"one rate":   {{ID: "a", CallsPerSecond: 1e9}},
-		"four rates": {{ID: "a", CallsPerSecond: 1e9}, {ID: "b", CallsPerSecond: 1e9, Caller: limits.Together}, {ID: "c", CallsPerSecond: 1e9, Tool: "t"}, {ID: "d", CallsPerSecond: 1e9, TargetID: "app"}},
-		"concurrent": {{ID: "a", Concurrent: 1e6}},
+		"no policy":                      nil,
+		"one rate":                       {{ID: "a", CallsPerSecond: 1e9}},
+		"four rates":                     {{ID: "a", CallsPerSecond: 1e9}, {ID: "b", CallsPerSecond: 1e9, Caller: limits.Together}, {ID: "c", CallsPerSecond: 1e9, Tool: "t"}, {ID: "d", CallsPerSecond: 1e9, TargetID: "app"}},
+		"concurrent":                     {{ID: "a", Concurrent: 1e6}},
+		"a limit for each of 1000 users": users(1000),
 	} {
 		b.Run(name, func(b *testing.B) {
 			l := limits.New(limits.Deps{Now: time.Now, Defaults: policies})

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 )
 
-// Together, as a policy's Caller, is all callers as one.
+// Together is all callers as one, where a policy names its Caller.
 const Together = "*"
 
 // busy is when to come back where a call must end first.
@@ -30,6 +31,18 @@ type Policy struct {
 	CallsPerSecond float64 // 0: any
 	Burst          int     // 0: as many as in one second, at least one
 	Concurrent     int     // 0: any
+}
+
+// String says what is allowed, for people.
+func (p *Policy) String() string {
+	var parts []string
+	if p.CallsPerSecond > 0 {
+		parts = append(parts, fmt.Sprintf("%g calls per second", p.CallsPerSecond))
+	}
+	if p.Concurrent > 0 {
+		parts = append(parts, fmt.Sprintf("%d calls at once", p.Concurrent))
+	}
+	return strings.Join(parts, " and ")
 }
 
 func (p *Policy) rate(n int) float64 { return p.CallsPerSecond / float64(n) }
@@ -105,5 +118,5 @@ func (r *Reached) Error() string { return fmt.Sprintf("limit %s is reached for %
 
 func refuse(p *Policy, wait time.Duration) error {
 	return fault.Exhausted.Wrap(&Reached{Limit: p.ID, Retry: wait},
-		"the limit %s is reached; try again in %s", p.ID, wait.Round(time.Millisecond)+time.Millisecond)
+		"the limit %s (%s) is reached; try again in %s", p.ID, p, wait.Round(time.Millisecond)+time.Millisecond)
 }

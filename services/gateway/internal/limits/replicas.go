@@ -29,28 +29,45 @@ type beat struct {
 	Leaving bool   `json:"leaving,omitempty"`
 }
 
-// members knows the other replicas. It has no clock: time is own beats that came back.
+// members knows the other replicas. Its clock is own beats that came back: one is gone
+// when it was silent for some of them, and for as long as it may take to reach NATS
+// again. When NATS was away, that time begins anew for all, for they do not come back at
+// the same moment.
 type members struct {
 	self string
+	// patience is how long one that can reach NATS again may take to do so.
+	patience time.Duration
+	// connections is how often this replica has reached NATS.
+	connections func() uint64
 
-	mu     sync.Mutex
-	echoes int
-	seen   map[string]int // others, and at which echo they were heard
+	mu        sync.Mutex
+	echoes    int
+	echoed    time.Time       // when the last own beat came back
+	connected uint64          // by which of the connections
+	seen      map[string]seen // the others
 }
 
-func newMembers() *members { return &members{self: uuid.NewString(), seen: map[string]int{}} }
+// seen is when one of the others was heard.
+type seen struct {
+	echo int
+	at   time.Time
+}
+
+func newMembers(nc *nats.Conn) *members {
+	m := &members{self: uuid.NewString(), seen: map[string]seen{}}
+	if nc != nil {
+		m.patience = nc.Opts.ReconnectWait + max(nc.Opts.ReconnectJitter, nc.Opts.ReconnectJitterTLS) + nc.Opts.Timeout
+		m.connections = func() uint64 { return nc.Stats().Reconnects }
+	}
+	return m
+}
 
 // hear takes a beat; isNew says that its sender does not know us yet.
-func (m *members) hear(b beat) (isNew bool) {
+func (m *members) hear(b beat, now time.Time) (isNew bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if b.ID == m.self {
-		m.echoes++
-		for id, at := range m.seen {
-			if m.echoes-at >= silent {
-				delete(m.seen, id)
-			}
-		}
+		m.echo(now)
 		return false
 	}
 	_, known := m.seen[b.ID]
@@ -61,8 +78,24 @@ func (m *members) hear(b beat) (isNew bool) {
 	if !known && len(m.seen) >= maxReplicas {
 		return false
 	}
-	m.seen[b.ID] = m.echoes
+	m.seen[b.ID] = seen{m.echoes, now}
 	return !known
+}
+
+// echo takes an own beat that came back, and drops who is gone.
+func (m *members) echo(now time.Time) {
+	m.echoes++
+	connected := m.connections()
+	away := connected != m.connected || now.Sub(m.echoed) > m.patience/2 // or it hung
+	m.echoed, m.connected = now, connected
+	for id, last := range m.seen {
+		switch {
+		case away:
+			m.seen[id] = seen{m.echoes, now}
+		case m.echoes-last.echo >= silent && now.Sub(last.at) > m.patience:
+			delete(m.seen, id)
+		}
+	}
 }
 
 // count is how many replicas there are, with this one.
@@ -89,7 +122,7 @@ func (l *Limiter) Run(ctx context.Context) error {
 		if json.Unmarshal(msg.Data, &b) != nil {
 			return
 		}
-		if l.members.hear(b) {
+		if l.members.hear(b, l.deps.Now()) {
 			l.say(beat{ID: l.members.self})
 		}
 		settling = l.divide(settling)

@@ -61,6 +61,7 @@ func register(ctx context.Context, mux *runtime.ServeMux, conns Conns) error {
 		{registryv1.RegisterAppsServiceHandler, conns.Registry},
 		{registryv1.RegisterAccountsServiceHandler, conns.Registry},
 		{registryv1.RegisterAccessServiceHandler, conns.Registry},
+		{registryv1.RegisterLimitsServiceHandler, conns.Registry},
 		{secretsv1.RegisterSecretsServiceHandler, conns.Secrets},
 		{schedulerv1.RegisterRunsServiceHandler, conns.Scheduler},
 	}

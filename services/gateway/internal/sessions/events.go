@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"sync"
 )
 
@@ -36,28 +37,37 @@ func IsEventStream(res *http.Response) bool {
 // ReadEvents gives each event to handle, which may keep it, until the stream ends.
 // An event without its end is none.
 func ReadEvents(body io.Reader, handle func(Event) error) error {
+	return ReadLong(body, nil, handle)
+}
+
+// longEvent is from which size on an event is told of before it is whole.
+const longEvent = 64 << 10
+
+// ReadLong is ReadEvents with partly being told what there is of a long event, each time
+// there is more of it.
+func ReadLong(body io.Reader, partly func(raw []byte), handle func(Event) error) error {
 	lines := buffers.Get().(*bufio.Reader)
 	lines.Reset(body)
 	defer func() {
 		lines.Reset(nil)
 		buffers.Put(lines)
 	}()
-	return readEventsBy(lines, handle)
+	return readEventsBy(lines, partly, handle)
 }
 
 var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, callBuffer) }}
 
 // ReadQuiet is ReadEvents for a stream that is open for long.
 func ReadQuiet(body io.Reader, handle func(Event) error) error {
-	return readEventsBy(bufio.NewReaderSize(body, quietBuffer), handle)
+	return readEventsBy(bufio.NewReaderSize(body, quietBuffer), nil, handle)
 }
 
-func readEventsBy(lines *bufio.Reader, handle func(Event) error) error {
+func readEventsBy(lines *bufio.Reader, partly func(raw []byte), handle func(Event) error) error {
 	var raw []byte
 	for {
 		begin := len(raw)
 		var err error
-		if raw, err = appendLine(raw, lines); err != nil {
+		if raw, err = appendLine(raw, lines, partly); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -74,9 +84,12 @@ func readEventsBy(lines *bufio.Reader, handle func(Event) error) error {
 }
 
 // appendLine reads a line with its end, as far as an event may still grow.
-func appendLine(raw []byte, r *bufio.Reader) ([]byte, error) {
+func appendLine(raw []byte, r *bufio.Reader, partly func(raw []byte)) ([]byte, error) {
 	for {
 		part, err := r.ReadSlice('\n')
+		if len(raw)+len(part) > max(cap(raw), longEvent) {
+			raw = slices.Grow(raw, 3*len(raw)) // long ones tend to be very long
+		}
 		raw = append(raw, part...)
 		if len(raw) > maxEvent {
 			return nil, fmt.Errorf("an event has more than %d bytes", maxEvent)
@@ -84,6 +97,29 @@ func appendLine(raw []byte, r *bufio.Reader) ([]byte, error) {
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return raw, err
 		}
+		if partly != nil && len(raw) > longEvent {
+			partly(raw)
+		}
+	}
+}
+
+// DataAt is where the data begins of an event that has one line of it so far; negative
+// when it cannot be passed on as it is.
+func DataAt(raw []byte) int {
+	for at := 0; ; {
+		line := raw[at:]
+		if value, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			value = bytes.TrimPrefix(value, []byte(" "))
+			if lineEnd(value) >= 0 {
+				return -1
+			}
+			return len(raw) - len(value)
+		}
+		end := lineEnd(line)
+		if end < 0 {
+			return -1
+		}
+		at += end + 1
 	}
 }
 

@@ -26,8 +26,8 @@ func listsOf(e *routes.Endpoint) (l lists) {
 	return l
 }
 
-// follow tells clients of new versions of their apps whose lists are others, until ctx
-// ends.
+// follow tells clients of new versions of their apps whose lists are others, and ends
+// sessions with apps that are no more, until ctx ends.
 func (st *Store) follow(ctx context.Context) {
 	known := map[string]*routes.Endpoint{}
 	for {
@@ -46,6 +46,10 @@ func (st *Store) tellLists(known map[string]*routes.Endpoint) {
 	for _, s := range st.all() {
 		now, ok := fresh[s.TargetID]
 		if !ok {
+			if st.table.Target(s.TargetID) == nil {
+				st.End(s)
+				continue
+			}
 			e := st.endpoint(s.TargetID)
 			if e == nil || e == known[s.TargetID] {
 				continue

@@ -98,6 +98,13 @@ func (s *Session) Answer(id EventID) (*Stream, bool) {
 // ID is the id of the event at a place of the stream.
 func (st *Stream) ID(place int64) EventID { return EventID{st.epoch, st.number, place} }
 
+// Next is the id that the next message will have.
+func (st *Stream) Next() EventID {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.ID(st.last + 1)
+}
+
 // Put appends a message.
 func (st *Stream) Put(message []byte) EventID {
 	st.mu.Lock()

@@ -24,6 +24,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/access"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/accounts"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/apps"
+	"github.com/mcpagentcloud/agentcloud/services/registry/internal/limits"
 	"github.com/mcpagentcloud/agentcloud/services/registry/internal/store"
 )
 
@@ -35,6 +36,7 @@ type World struct {
 	Apps     registryv1.AppsServiceClient
 	Accounts registryv1.AccountsServiceClient
 	Access   registryv1.AccessServiceClient
+	Limits   registryv1.LimitsServiceClient
 	// Service is what is behind Apps.
 	Service   *apps.Service
 	Scheduler *Scheduler
@@ -64,7 +66,9 @@ func New(t *testing.T, db *sqldb.DB) *World {
 		registryv1.RegisterAppsServiceServer(s, w.Service)
 		registryv1.RegisterAccountsServiceServer(s, people)
 		registryv1.RegisterAccessServiceServer(s, access.NewService(rows))
+		registryv1.RegisterLimitsServiceServer(s, limits.NewService(limits.Deps{Store: rows, Now: w.Clock.Now, Changed: apps.NewBroadcast()}))
 	})
+	w.Limits = registryv1.NewLimitsServiceClient(conn)
 	w.Apps, w.Accounts, w.Access = registryv1.NewAppsServiceClient(conn), registryv1.NewAccountsServiceClient(conn), registryv1.NewAccessServiceClient(conn)
 	w.Admin = w.bootstrap(t, people)
 	return w

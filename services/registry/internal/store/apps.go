@@ -143,6 +143,7 @@ func (s *Store) DeleteApp(ctx context.Context, tx *sqldb.Tx, appID string) error
 	for _, statement := range []string{
 		`DELETE FROM addresses WHERE target_id IN (SELECT configuration_id FROM configurations WHERE app_id = ?)`,
 		`DELETE FROM addresses WHERE target_id = ?`,
+		`DELETE FROM limits WHERE app_id = ?`,
 		`DELETE FROM apps WHERE app_id = ?`,
 	} {
 		if _, err := tx.Exec(ctx, statement, appID); err != nil {

@@ -1,5 +1,5 @@
 // Package store is the registry's memory: organisations, users, keys, apps,
-// configurations, addresses, uploads and versions as rows. It decides nothing.
+// configurations, addresses, uploads, versions and limits as rows. It decides nothing.
 package store
 
 import (
