@@ -38,8 +38,11 @@ const (
 	alive      = "alive"
 )
 
-// ErrAway says that the replica is not there, or that it went away before its answer.
+// ErrAway says that there is no such replica, or none any more.
 var ErrAway = errors.New("the replica is away")
+
+// errSilent may be a replica that has just died, or NATS: the next try will tell.
+var errSilent = fault.Unavailable.Errorf("the other replica does not answer at the moment; try again")
 
 // A Handler answers a request: say gives a part of the answer at once, and what it
 // returns is the last. Its ctx ends when nobody waits any more.
@@ -154,8 +157,8 @@ func (p *Peers) say(to, kind string, data []byte) {
 func (p *Peers) Room() int { return int(p.conn.MaxPayload()) - envelope }
 
 // Ask gives a request to a replica and waits for the answer: its parts go to each, and
-// the last is returned. It fails with ErrAway when that replica is not there; then the
-// request may have been begun, but for a replica that had gone before.
+// the last is returned. It fails with ErrAway when that replica is not there, and with
+// fault.Unavailable when it fell silent: the request may have been begun.
 func (p *Peers) Ask(ctx context.Context, replica, topic string, body []byte, each func(part []byte)) ([]byte, error) {
 	if !named(replica) {
 		return nil, ErrAway
@@ -165,13 +168,13 @@ func (p *Peers) Ask(ctx context.Context, replica, topic string, body []byte, eac
 	}
 	sub, err := p.conn.SubscribeSync(nats.NewInbox())
 	if err != nil {
-		return nil, fault.Unavailable.Wrap(err, "the other replica cannot be reached at the moment; try again")
+		return nil, errSilent
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone first
 	request := nats.NewMsg(prefix + replica + "." + topic)
 	request.Reply, request.Data = sub.Subject, body
 	if err := p.conn.PublishMsg(request); err != nil {
-		return nil, fault.Unavailable.Wrap(err, "the other replica cannot be reached at the moment; try again")
+		return nil, errSilent
 	}
 	return follow(ctx, sub, each)
 }
@@ -185,8 +188,10 @@ func follow(ctx context.Context, sub *nats.Subscription, each func(part []byte))
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil || nobody(m):
+		case errors.Is(err, nats.ErrNoResponders), err == nil && nobody(m):
 			return nil, ErrAway
+		case err != nil:
+			return nil, errSilent
 		}
 		switch m.Header.Get(kindHeader) {
 		case part:
