@@ -25,6 +25,8 @@ const (
 	// silent for longer than silence is not.
 	beat    = time.Second
 	silence = 10 * time.Second
+	// goodbye is how long to wait for what is on its way when this replica ends.
+	goodbye = time.Second
 	// atOnce is how many requests of others are worked on at once.
 	atOnce = 1024
 	// envelope is what a message may have beside its body.
@@ -35,6 +37,7 @@ const (
 	last       = "last"
 	busy       = "busy"
 	large      = "large"
+	away       = "away"
 	alive      = "alive"
 )
 
@@ -77,7 +80,7 @@ func (p *Peers) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listen to other replicas: %w", err)
 		}
-		defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone first
+		defer p.leave(sub, requests)
 	}
 	for {
 		select {
@@ -85,6 +88,20 @@ func (p *Peers) Run(ctx context.Context) error {
 			return nil
 		case m := <-requests:
 			p.take(ctx, m)
+		}
+	}
+}
+
+// leave takes no more requests, and says so to those that were on their way.
+func (p *Peers) leave(sub *nats.Subscription, requests <-chan *nats.Msg) {
+	_ = sub.Drain() // the connection may be gone first
+	_ = p.conn.FlushTimeout(goodbye)
+	for {
+		select {
+		case m := <-requests:
+			p.say(m.Reply, away, nil)
+		default:
+			return
 		}
 	}
 }
@@ -198,6 +215,8 @@ func follow(ctx context.Context, sub *nats.Subscription, each func(part []byte))
 			each(m.Data)
 		case last:
 			return m.Data, nil
+		case away:
+			return nil, ErrAway
 		case busy:
 			return nil, fault.Exhausted.Errorf("the replica that holds this has too many requests open; try again")
 		case large:
