@@ -99,3 +99,22 @@ make_conformance() {
 		ln -sfn "$place/node_modules/node-linux-$(node_arch)/bin/node" "$place/node"
 }
 node_arch() { case $(uname -m) in aarch64 | arm64) echo arm64 ;; *) echo x64 ;; esac; }
+
+# A real browser, for the pages that people see. The machine's own; Debian's is installed
+# where that can be done.
+have_browser() {
+	if ! command -v chromium >/dev/null; then
+		[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die 'chromium is not installed. On Debian: apt-get install chromium'
+		mkdir -p "$cache/log"
+		printf '  %-12s Chromium from Debian, about 60 s … ' browser
+		began=$(date +%s)
+		if ! { apt-get install -y --no-install-recommends chromium || { apt-get update && apt-get install -y --no-install-recommends chromium; }; } >"$cache/log/browser" 2>&1; then
+			printf 'failed\n'
+			tail -n 25 "$cache/log/browser" >&2
+			die "chromium could not be installed; the whole output is in $cache/log/browser"
+		fi
+		printf '%s s\n' "$(($(date +%s) - began))"
+		return
+	fi
+	[ -n "${QUIET:-}" ] || printf '  %-12s ready\n' browser
+}

@@ -60,6 +60,7 @@ test_conformance() { # the official suite, directly and through the gateway
 
 test_e2e() { # end to end, with the public command line
 	have_conformance
+	have_browser
 	"$tools/build.sh" && AGENTCLOUD_E2E=1 go test -count=1 -timeout 30m ./services/e2e/...
 }
 

@@ -79,9 +79,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	group.Go(func() error { return e.sessions.Run(ctx) })
 	group.Go(func() error { return e.sessions.Listen(ctx) })
 	group.Go(func() error { return e.peers.Run(ctx) })
-	group.Go(func() error { return e.questions.Listen(ctx) })
 	group.Go(func() error { return e.limits.Run(ctx) })
 	group.Go(func() error { return e.followLimits(ctx) })
+	group.Go(func() error { return e.questions.Listen(ctx) })
 	group.Go(func() error { return e.listenPorts(ctx) })
 	group.Go(func() error { return e.listenCallbacks(ctx) })
 	group.Go(func() error {
