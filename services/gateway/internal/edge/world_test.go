@@ -58,6 +58,7 @@ type world struct {
 	t         testing.TB
 	agent     *edgetest.Agent
 	edge      *edge.Edge
+	nats      *bustest.Server
 	bus       *bus.Bus
 	url       string
 	callbacks string
@@ -65,7 +66,8 @@ type world struct {
 
 func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	t.Helper()
-	w := &world{Rooms: edgetest.NewRooms(t), t: t, agent: edgetest.NewAgent(t), bus: bustest.New(t)}
+	w := &world{Rooms: edgetest.NewRooms(t), t: t, agent: edgetest.NewAgent(t), nats: bustest.Start(t)}
+	w.bus = w.nats.Bus(t)
 	cfg := edge.Defaults()
 	cfg.Callbacks, cfg.ReadyWait = freeAddress(t), 10*time.Second
 	for _, c := range change {
@@ -120,7 +122,7 @@ func (w *world) replicaUntil() (handler http.Handler, stop func()) {
 	cfg := edge.Defaults()
 	cfg.Callbacks, cfg.ReadyWait, cfg.AppHost = freeAddress(w.t), 10*time.Second, "127.0.0.2"
 	e := edge.New(edge.Deps{
-		Log: grpctest.Logger(w.t), Auth: people, Bus: w.bus, Registry: registryv1.NewAppsServiceClient(w.Conn), Limits: registryv1.NewLimitsServiceClient(w.Conn),
+		Log: grpctest.Logger(w.t), Auth: people, Bus: w.nats.Bus(w.t), Registry: registryv1.NewAppsServiceClient(w.Conn), Limits: registryv1.NewLimitsServiceClient(w.Conn),
 		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
 	})

@@ -25,6 +25,8 @@ const (
 	// silent for longer than silence is not.
 	beat    = time.Second
 	silence = 10 * time.Second
+	// goodbye is how long to wait for what is on its way when this replica ends.
+	goodbye = time.Second
 	// atOnce is how many requests of others are worked on at once.
 	atOnce = 1024
 	// envelope is what a message may have beside its body.
@@ -35,11 +37,15 @@ const (
 	last       = "last"
 	busy       = "busy"
 	large      = "large"
+	away       = "away"
 	alive      = "alive"
 )
 
-// ErrAway says that the replica is not there, or that it went away before its answer.
+// ErrAway says that there is no such replica, or none any more.
 var ErrAway = errors.New("the replica is away")
+
+// errSilent may be a replica that has just died, or NATS: the next try will tell.
+var errSilent = fault.Unavailable.Errorf("the other replica does not answer at the moment; try again")
 
 // A Handler answers a request: say gives a part of the answer at once, and what it
 // returns is the last. Its ctx ends when nobody waits any more.
@@ -74,7 +80,7 @@ func (p *Peers) Run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listen to other replicas: %w", err)
 		}
-		defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone first
+		defer p.leave(sub, requests)
 	}
 	for {
 		select {
@@ -82,6 +88,20 @@ func (p *Peers) Run(ctx context.Context) error {
 			return nil
 		case m := <-requests:
 			p.take(ctx, m)
+		}
+	}
+}
+
+// leave takes no more requests, and says so to those that were on their way.
+func (p *Peers) leave(sub *nats.Subscription, requests <-chan *nats.Msg) {
+	_ = sub.Drain() // the connection may be gone first
+	_ = p.conn.FlushTimeout(goodbye)
+	for {
+		select {
+		case m := <-requests:
+			p.say(m.Reply, away, nil)
+		default:
+			return
 		}
 	}
 }
@@ -154,8 +174,8 @@ func (p *Peers) say(to, kind string, data []byte) {
 func (p *Peers) Room() int { return int(p.conn.MaxPayload()) - envelope }
 
 // Ask gives a request to a replica and waits for the answer: its parts go to each, and
-// the last is returned. It fails with ErrAway when that replica is not there; then the
-// request may have been begun, but for a replica that had gone before.
+// the last is returned. It fails with ErrAway when that replica is not there, and with
+// fault.Unavailable when it fell silent: the request may have been begun.
 func (p *Peers) Ask(ctx context.Context, replica, topic string, body []byte, each func(part []byte)) ([]byte, error) {
 	if !named(replica) {
 		return nil, ErrAway
@@ -165,13 +185,13 @@ func (p *Peers) Ask(ctx context.Context, replica, topic string, body []byte, eac
 	}
 	sub, err := p.conn.SubscribeSync(nats.NewInbox())
 	if err != nil {
-		return nil, fault.Unavailable.Wrap(err, "the other replica cannot be reached at the moment; try again")
+		return nil, errSilent
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone first
 	request := nats.NewMsg(prefix + replica + "." + topic)
 	request.Reply, request.Data = sub.Subject, body
 	if err := p.conn.PublishMsg(request); err != nil {
-		return nil, fault.Unavailable.Wrap(err, "the other replica cannot be reached at the moment; try again")
+		return nil, errSilent
 	}
 	return follow(ctx, sub, each)
 }
@@ -185,14 +205,18 @@ func follow(ctx context.Context, sub *nats.Subscription, each func(part []byte))
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil || nobody(m):
+		case errors.Is(err, nats.ErrNoResponders), err == nil && nobody(m):
 			return nil, ErrAway
+		case err != nil:
+			return nil, errSilent
 		}
 		switch m.Header.Get(kindHeader) {
 		case part:
 			each(m.Data)
 		case last:
 			return m.Data, nil
+		case away:
+			return nil, ErrAway
 		case busy:
 			return nil, fault.Exhausted.Errorf("the replica that holds this has too many requests open; try again")
 		case large:

@@ -91,3 +91,12 @@ func TestABodyThatIsTooLarge(t *testing.T) {
 		t.Errorf("Ask = %v", err)
 	}
 }
+
+func TestAnAnswerThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	one, other, _ := pair(t, func(context.Context, []byte, func([]byte)) []byte { return make([]byte, 9<<20) })
+	edgetest.Until(t, "the replica listens", func() bool {
+		_, err := other.Ask(t.Context(), one.Name(), "work", nil, silent)
+		return fault.TooLarge.Is(err)
+	})
+}
