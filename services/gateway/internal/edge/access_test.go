@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
 )
@@ -132,5 +135,24 @@ func TestNothingOfTheCallerReachesTheAgent(t *testing.T) {
 				t.Errorf("the agent got %s: %v", name, values)
 			}
 		}
+	}
+}
+
+// The caller's trace goes on in the agent (W3C Trace Context); nothing else of its
+// request does.
+func TestTraceGoesOn(t *testing.T) {
+	otel.SetTextMapPropagator(propagation.TraceContext{}) // as pkg/observe does
+	w := newWorld(t)
+	req := w.request(http.MethodPost, "/mcp", "alice", w.open("alice"), call("add", `{}`))
+	req.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01")
+	req.Header.Set("Cookie", "a=b")
+	w.send(req)
+	seen := w.agent.Seen()
+	last := seen[len(seen)-1].Header
+	if got := last.Get("Traceparent"); !strings.Contains(got, "0af7651916cd43dd8448eb211c80319c") {
+		t.Errorf("the agent sees the trace %q", got)
+	}
+	if last.Get("Cookie") != "" || last.Get("Authorization") != "" {
+		t.Errorf("the agent sees %v", last)
 	}
 }

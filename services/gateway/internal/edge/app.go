@@ -45,7 +45,7 @@ func (e *Edge) app(find func(*http.Request) *routes.Route) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		rest.WriteError(w, http.StatusNotFound, "there is no such path here: an app has /mcp, /sse, /call_tool and /logs")
 	})
-	return mux
+	return traced(mux)
 }
 
 // admit lets a request through when host, origin and caller are in order.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -22,8 +23,8 @@ const codeLimited = 42900
 var uncounted = map[string]bool{"initialize": true, "ping": true, modern.Discover: true}
 
 // limited answers a request by next, unless a limit refuses it.
-func (v visit) limited(w http.ResponseWriter, m jsonrpc.Message, next func()) {
-	over, err := v.count(m)
+func (v visit) limited(w http.ResponseWriter, r *http.Request, m jsonrpc.Message, next func()) {
+	over, err := v.count(r.Context(), m)
 	if err != nil {
 		refuse(w, m, err)
 		return
@@ -33,22 +34,25 @@ func (v visit) limited(w http.ResponseWriter, m jsonrpc.Message, next func()) {
 }
 
 // count holds a request of a session against the limits; over says that it is done.
-func (v visit) count(m jsonrpc.Message) (over func(), err error) {
-	if m.Method != modern.ToolsCall || !v.limits.ByTool() {
-		return v.countMethod(m.Method, "")
+func (v visit) count(ctx context.Context, m jsonrpc.Message) (over func(), err error) {
+	switch {
+	case m.Method != modern.ToolsCall:
+		return v.countMethod(ctx, m.Method, "")
+	case !v.limits.ByTool():
+		return v.countMethod(ctx, m.Method, jsonrpc.NameOf(m.Params))
 	}
 	call, _ := jsonrpc.ParseCall(m.Params) // one that cannot be read is refused later
-	return v.countMethod(m.Method, call.Name)
+	return v.countMethod(ctx, m.Method, call.Name)
 }
 
 // countModern holds a request of the stateless era against the limits. A subscription
 // counts when it begins; open, it is no call at work.
-func (v visit) countModern(w http.ResponseWriter, req modern.Request) (over func(), ok bool) {
+func (v visit) countModern(w http.ResponseWriter, r *http.Request, req modern.Request) (over func(), ok bool) {
 	tool := ""
 	if req.Method == modern.ToolsCall {
 		tool = req.Name
 	}
-	over, err := v.countMethod(req.Method, tool)
+	over, err := v.countMethod(r.Context(), req.Method, tool)
 	if err != nil {
 		refuse(w, jsonrpc.Message{ID: req.ID}, err)
 		return nil, false
@@ -59,13 +63,16 @@ func (v visit) countModern(w http.ResponseWriter, req modern.Request) (over func
 	return over, true
 }
 
-// countMethod counts a request for the app, of which a configuration is a part.
-func (v visit) countMethod(method, tool string) (over func(), err error) {
+// countMethod counts a request for the app, of which a configuration is a part, and
+// writes it down.
+func (v visit) countMethod(ctx context.Context, method, tool string) (over func(), err error) {
 	if uncounted[method] {
 		return func() {}, nil
 	}
 	address := v.route.Address
-	return v.limits.Admit(limits.Call{OrgID: address.GetOrgId(), TargetID: address.GetAppId(), CallerID: v.caller.UserID, Tool: tool})
+	over, err = v.limits.Admit(limits.Call{OrgID: address.GetOrgId(), TargetID: address.GetAppId(), CallerID: v.caller.UserID, Tool: tool})
+	v.audit(ctx, method, tool, limits.Which(err))
+	return over, err
 }
 
 // refusePlain refuses a call by plain HTTP.

@@ -32,7 +32,7 @@ func (v visit) modernPost(w http.ResponseWriter, r *http.Request, m jsonrpc.Mess
 		refuseModern(w, m.ID, refusal)
 		return
 	}
-	over, ok := v.countModern(w, req)
+	over, ok := v.countModern(w, r, req)
 	if !ok {
 		return
 	}

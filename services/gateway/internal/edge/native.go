@@ -46,7 +46,7 @@ func (v visit) callTool(w http.ResponseWriter, r *http.Request) {
 		rest.WriteFault(w, fault.Invalid.Wrap(err, `write {"name": "<tool>", "arguments": {…}}`))
 		return
 	}
-	over, err := v.countMethod("tools/call", call.Name)
+	over, err := v.countMethod(r.Context(), "tools/call", call.Name)
 	if err != nil {
 		refusePlain(w, err)
 		return

@@ -100,7 +100,7 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 		return v.accept(ctx, s, body, m)
 	}
 	subscribes(s, m)
-	over, err := v.count(m)
+	over, err := v.count(ctx, m)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (v visit) streamablePost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.IsRequest() {
-		v.limited(w, m, func() { v.answer(w, r, s, body, m) })
+		v.limited(w, r, m, func() { v.answer(w, r, s, body, m) })
 		return
 	}
 	if err := v.accept(r.Context(), s, body, m); err != nil {

@@ -2,6 +2,7 @@ package jsonrpc
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 )
@@ -38,6 +39,24 @@ func ParseCall(params json.RawMessage) (Call, error) {
 	c.ProgressToken = ProgressToken(meta)
 	return c, nil
 }
+
+// NameOf is the name in the params of tools/call, as far as the first one is: for records,
+// not for decisions. The params are valid JSON.
+func NameOf(params json.RawMessage) (tool string) {
+	if !isObject(params) {
+		return ""
+	}
+	_ = members(params, func(name string, value []byte) error { // the error is that it was found
+		if name != "name" {
+			return nil
+		}
+		_ = json.Unmarshal(value, &tool) // what is no text is no name
+		return errFound
+	})
+	return tool
+}
+
+var errFound = errors.New("found")
 
 // ProgressToken is the token in an object that has one ("_meta" of a request, the
 // params of a progress notification); nil when there is none.

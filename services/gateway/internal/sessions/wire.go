@@ -13,6 +13,9 @@ import (
 	"syscall"
 	"time"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
@@ -58,8 +61,8 @@ func notTheMachine(_, address string, _ syscall.RawConn) error {
 	return err
 }
 
-// request carries nothing of the caller's request: no key, no cookie, no forwarded
-// address. An agent's SDK would copy some of these into workflow memos.
+// request carries nothing of the caller's request but its trace: no key, no cookie, no
+// forwarded address. An agent's SDK would copy some of these into workflow memos.
 func (u *Upstream) request(ctx context.Context, method string, c call, body io.Reader) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.url, body)
 	if err != nil {
@@ -71,6 +74,7 @@ func (u *Upstream) request(ctx context.Context, method string, c call, body io.R
 	if c.protocol != "" {
 		req.Header.Set(HeaderProtocol, c.protocol)
 	}
+	otel.GetTextMapPropagator().Inject(ctx, propagation.HeaderCarrier(req.Header))
 	return req, nil
 }
 
