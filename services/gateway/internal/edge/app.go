@@ -31,19 +31,20 @@ func (e *Edge) app(find func(*http.Request) *routes.Route) http.Handler {
 	handle("GET /mcp", visit.streamableGet)
 	handle("DELETE /mcp", visit.streamableDelete)
 	handle("GET /sse", visit.sseOpen)
+	handle("GET /ws", visit.wsOpen)
 	handle("POST /messages", visit.ssePost)
 	handle("POST /messages/", visit.ssePost)
 	handle("POST /call_tool", visit.callTool)
 	handle("GET /logs", visit.tailLogs)
 	handle("GET /{$}", visit.describe)
-	for path, methods := range map[string]string{"/mcp": "GET, POST, DELETE", "/sse": "GET", "/messages/": "POST", "/call_tool": "POST", "/logs": "GET"} {
+	for path, methods := range map[string]string{"/mcp": "GET, POST, DELETE", "/sse": "GET", "/ws": "GET", "/messages/": "POST", "/call_tool": "POST", "/logs": "GET"} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", methods)
 			rest.WriteError(w, http.StatusMethodNotAllowed, "this path does not take "+r.Method)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		rest.WriteError(w, http.StatusNotFound, "there is no such path here: an app has /mcp, /sse, /call_tool and /logs")
+		rest.WriteError(w, http.StatusNotFound, "there is no such path here: an app has /mcp, /sse, /ws, /call_tool and /logs")
 	})
 	return traced(mux)
 }
