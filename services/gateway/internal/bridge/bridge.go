@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -194,7 +195,7 @@ func (c *call) finish(r modern.Request, e event) (json.RawMessage, *modern.Refus
 
 // refusalOf says what failed between the client and the agent.
 func refusalOf(err error) *modern.Refusal {
-	r := &modern.Refusal{Status: fault.KindOf(err).HTTPStatus(), Code: jsonrpc.CodeInternal, Message: fault.Message(err)}
+	r := &modern.Refusal{Status: fault.KindOf(err).HTTPStatus(), Code: jsonrpc.CodeInternal, Message: fault.Message(err), NotStarted: errors.Is(err, sessions.ErrNotStarted)}
 	if fault.Unavailable.Is(err) {
 		r.Data = map[string]string{"reason": "agent_unavailable"}
 	}

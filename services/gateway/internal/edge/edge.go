@@ -18,6 +18,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/bridge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/callbacks"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/limits"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/once"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/peers"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
@@ -42,6 +43,7 @@ type Edge struct {
 	bridge    *bridge.Bridge
 	tasks     *tasks.Tasks
 	peers     *peers.Peers
+	answers   *once.Answers
 	limits    *limits.Limiter
 	// limitsKnown says that the registry has told its limits once.
 	limitsKnown atomic.Bool
@@ -64,6 +66,7 @@ func New(deps Deps) *Edge {
 		bridge: bridge.New(deps.Seal, client, store.Upstream, among), tasks: tasks.New(deps.Runs, tools, deps.Seal),
 		limits: limits.New(limits.Deps{Log: deps.Log, NATS: deps.Bus.Conn(), Now: time.Now, Defaults: deps.Config.Limits.policies()}),
 	}
+	e.answers = once.New(deps.Bus.JetStream())
 	among.Handle(postTopic, e.ssePosted)
 	return e
 }

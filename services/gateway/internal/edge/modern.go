@@ -10,7 +10,6 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/tasks"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/workflowtools"
 )
 
@@ -78,7 +77,9 @@ func (v visit) modernWork(r *http.Request, req modern.Request, to bridge.Client)
 			return v.modernNative(r, req)
 		}
 	}
-	return v.bridge.Call(r.Context(), v.route, v.caller.UserID, req, to)
+	return v.onceModern(r, req, func() (json.RawMessage, *modern.Refusal) {
+		return v.bridge.Call(r.Context(), v.route, v.caller.UserID, req, to)
+	})
 }
 
 // modernList answers what does not need the agent awake.
@@ -103,7 +104,7 @@ func (v visit) modernNative(r *http.Request, req modern.Request) (json.RawMessag
 	if err != nil {
 		return nil, modern.Invalid(fault.Message(err), nil)
 	}
-	native, key := v.route.Endpoint.Native[call.Name], v.idempotencyKey(r, req)
+	native, key := v.route.Endpoint.Native[call.Name], v.runKey(keyOf(r.Header, req.Params))
 	switch native {
 	case routes.WorkflowsGetStatus:
 		if asked, refusal := v.tasks.Poll(r.Context(), v.route, call, req); asked != nil || refusal != nil {
@@ -140,22 +141,6 @@ func (v visit) modernCreate(r *http.Request, req modern.Request, call jsonrpc.Ca
 		return nil, refusalOf(err)
 	}
 	return result, refusal
-}
-
-// idempotencyKey is what the caller says makes a repeated call the same; it is fenced
-// to the caller.
-func (v visit) idempotencyKey(r *http.Request, req modern.Request) string {
-	var key string
-	if raw := req.Meta(tasks.IdempotencyKey); raw != nil {
-		_ = json.Unmarshal(raw, &key) // what is no text is no key
-	}
-	if key == "" {
-		key = r.Header.Get("Idempotency-Key")
-	}
-	if key == "" {
-		return ""
-	}
-	return v.caller.UserID + "/" + key
 }
 
 // modernTask serves the tasks extension.

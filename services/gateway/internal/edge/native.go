@@ -15,7 +15,7 @@ import (
 
 // native answers a call of a workflow tool; ok is false for everything else. A call
 // that agents could read in other ways than we do goes nowhere.
-func (v visit) native(ctx context.Context, s *sessions.Session, m jsonrpc.Message) (reply []byte, ok bool) {
+func (v visit) native(ctx context.Context, s *sessions.Session, m jsonrpc.Message, key string) (reply []byte, ok bool) {
 	if m.Method != "tools/call" || v.route.Endpoint == nil {
 		return nil, false
 	}
@@ -26,7 +26,7 @@ func (v visit) native(ctx context.Context, s *sessions.Session, m jsonrpc.Messag
 	if v.route.Endpoint.Native[call.Name] == routes.Passed {
 		return nil, false
 	}
-	result, err := v.tools.Call(ctx, v.route, call, workflowtools.Origin{SessionID: s.ID})
+	result, err := v.tools.Call(ctx, v.route, call, workflowtools.Origin{SessionID: s.ID, IdempotencyKey: v.runKey(key)})
 	if err != nil {
 		return jsonrpc.NewError(m.ID, code(err), fault.Message(err)), true
 	}
@@ -52,7 +52,7 @@ func (v visit) callTool(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer over()
-	result, err := v.callOnce(r.Context(), call, body)
+	result, err := v.callKeyed(r.Context(), keyOf(r.Header, body), call, body)
 	if err != nil {
 		rest.WriteFault(w, err)
 		return
@@ -60,10 +60,28 @@ func (v visit) callTool(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, result)
 }
 
-func (v visit) callOnce(ctx context.Context, call jsonrpc.Call, params []byte) (json.RawMessage, error) {
+func (v visit) callKeyed(ctx context.Context, key string, call jsonrpc.Call, params []byte) (result json.RawMessage, err error) {
 	if e := v.route.Endpoint; e != nil && e.Native[call.Name] != routes.Passed {
-		return v.tools.Call(ctx, v.route, call, workflowtools.Origin{})
+		return v.tools.Call(ctx, v.route, call, workflowtools.Origin{IdempotencyKey: v.runKey(key)})
 	}
+	err = v.once(ctx, key, call, func() ([]byte, error) {
+		if result, err = v.callAgent(ctx, params); err != nil {
+			return nil, err
+		}
+		return jsonrpc.NewResult(json.RawMessage("null"), result), nil
+	}, func(reply json.RawMessage) {
+		var m jsonrpc.Message
+		_ = json.Unmarshal(reply, &m) // our own
+		result = m.Result
+	})
+	if err == nil && result == nil {
+		err = fault.Conflict.Errorf("the call with this idempotency key was made, and failed")
+	}
+	return result, err
+}
+
+// callAgent calls a tool of the agent's in a session of its own.
+func (v visit) callAgent(ctx context.Context, params []byte) (json.RawMessage, error) {
 	s, err := v.sessions.Open(v.route.Address.GetTargetId(), v.caller)
 	if err != nil {
 		return nil, err

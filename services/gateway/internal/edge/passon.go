@@ -15,26 +15,26 @@ import (
 const wholeBytes = 64 << 10
 
 // passOn gives the client an agent's answer as it comes. A client whose answer breaks
-// off is told so: it would wait for ever otherwise.
-func (v visit) passOn(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) {
+// off is told so: it would wait for ever otherwise. The reply is the response, as far as
+// it is not too long to be kept.
+func (v visit) passOn(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) (reply []byte, err error) {
 	defer res.Body.Close() //nolint:errcheck // the client's copy is what counts
 	if sessions.IsEventStream(res) {
-		v.passEvents(w, r, s, res, m)
-		return
+		return v.passEvents(w, r, s, res, m), nil
 	}
 	begin, err := io.ReadAll(io.LimitReader(res.Body, wholeBytes))
 	if err != nil {
-		refuse(w, m, fault.Unavailable.Wrap(err, brokenOff))
-		return
+		return nil, fault.Unavailable.Wrap(err, brokenOff)
 	}
 	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
 	w.WriteHeader(res.StatusCode)
 	if _, err := w.Write(begin); err != nil || len(begin) < wholeBytes {
-		return
+		return begin, nil //nolint:nilerr // the client has gone; the agent has answered
 	}
 	if _, err := io.Copy(w, res.Body); err != nil {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
+	return jsonrpc.NewError(nil, jsonrpc.CodeInternal, "the call has been made; its answer is too large to be kept"), nil
 }
 
 const brokenOff = "the agent went away during the call; it may have been started"
@@ -42,7 +42,7 @@ const brokenOff = "the agent went away during the call; it may have been started
 // passEvents passes messages on, each at once, with ids of ours. When the client's
 // connection breaks, the answer is kept for it (Last-Event-ID). A client that has half
 // an event at the end is cut off: it can ask for what came instead.
-func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) {
+func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) (reply []byte) {
 	answer := s.NewStream()
 	defer context.AfterFunc(r.Context(), answer.Orphan)()
 	to := beginAnswer(w, res, v.deps.Config.KeepAlive)
@@ -52,7 +52,9 @@ func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Se
 	answered := false
 	_ = sessions.ReadLong(res.Body, func(raw []byte) { to.part(answer.Next(), raw) }, func(e sessions.Event) error { // how it ended does not matter
 		if len(e.Data) > 0 {
-			answered = answered || jsonrpc.IsResponse(e.Data)
+			if jsonrpc.IsResponse(e.Data) {
+				answered, reply = true, e.Data
+			}
 			to.put(answer.Put(e.Data), e)
 		}
 		return nil
@@ -60,6 +62,7 @@ func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Se
 	half := to.half()
 	if !answered {
 		lost := jsonrpc.NewError(m.ID, jsonrpc.CodeUnavailable, brokenOff)
+		reply = lost
 		if id := answer.Put(lost); !half {
 			to.put(id, sessions.Event{Data: lost})
 		}
@@ -69,4 +72,5 @@ func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Se
 	if half {
 		panic(http.ErrAbortHandler)
 	}
+	return reply
 }

@@ -2,10 +2,12 @@ package edge
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
@@ -105,43 +107,53 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 		return err
 	}
 	defer over()
-	if reply, native := v.native(ctx, s, m); native {
+	key := keyOf(nil, m.Params)
+	if reply, native := v.native(ctx, s, m, key); native {
 		s.Push(reply)
 		return nil
 	}
-	res, reply, err := v.ask(ctx, s, body, m)
-	if err != nil {
-		return err
+	var call jsonrpc.Call
+	if key != "" && m.Method == modern.ToolsCall {
+		call, _ = jsonrpc.ParseCall(m.Params) // what cannot be read is the agent's to refuse
+	} else {
+		key = ""
 	}
-	if res == nil {
-		s.Push(reply)
-		return nil
-	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
-	return relay(s, res)
+	return v.once(ctx, key, call, func() ([]byte, error) {
+		res, reply, err := v.ask(ctx, s, body, m)
+		if err != nil {
+			return nil, err
+		}
+		if res == nil {
+			s.Push(reply)
+			return reply, nil
+		}
+		defer res.Body.Close() //nolint:errcheck // read to its end
+		return relay(s, res)
+	}, func(reply json.RawMessage) { s.Push(readdressed(reply, m.ID)) })
 }
 
 // relay puts an agent's answer on the stream, message by message. A stream that ends
 // without the response would leave the client waiting for ever.
-func relay(s *sessions.Session, res *http.Response) error {
+func relay(s *sessions.Session, res *http.Response) (reply []byte, err error) {
 	if !sessions.IsEventStream(res) {
 		reply, err := sessions.ReadReply(res)
 		if err != nil {
-			return fault.Unavailable.Wrap(err, "the agent did not answer; see its log")
+			return nil, fault.Unavailable.Wrap(err, "the agent did not answer; see its log")
 		}
 		s.Push(reply)
-		return nil
+		return reply, nil
 	}
-	answered := false
-	err := sessions.ReadEvents(res.Body, func(e sessions.Event) error {
+	err = sessions.ReadEvents(res.Body, func(e sessions.Event) error {
 		if len(e.Data) > 0 {
-			answered = answered || jsonrpc.IsResponse(e.Data)
+			if jsonrpc.IsResponse(e.Data) {
+				reply = e.Data
+			}
 			s.Push(e.Data)
 		}
 		return nil
 	})
-	if !answered {
-		return fault.Unavailable.Wrap(err, brokenOff)
+	if reply == nil {
+		return nil, fault.Unavailable.Wrap(err, brokenOff)
 	}
-	return nil
+	return reply, nil
 }

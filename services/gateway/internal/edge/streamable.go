@@ -101,21 +101,38 @@ func (v visit) answer(w http.ResponseWriter, r *http.Request, s *sessions.Sessio
 	}
 	defer done()
 	subscribes(s, m)
-	if reply, native := v.native(r.Context(), s, m); native {
+	key := keyOf(r.Header, m.Params)
+	if reply, native := v.native(r.Context(), s, m, key); native {
 		writeJSON(w, reply)
 		return
 	}
 	ctx, cancel := s.Outlive(r.Context())
 	defer cancel()
-	res, reply, err := v.ask(ctx, s, body, m)
-	switch {
-	case err != nil:
-		refuse(w, m, err)
-	case res == nil:
-		writeJSON(w, reply)
-	default:
-		v.passOn(w, r, s, res, m)
+	var call jsonrpc.Call
+	if key != "" && m.Method == modern.ToolsCall {
+		call, _ = jsonrpc.ParseCall(m.Params) // what cannot be read is the agent's to refuse
+	} else {
+		key = ""
 	}
+	err := v.once(ctx, key, call, func() ([]byte, error) { return v.pass(ctx, w, r, s, body, m) },
+		func(reply json.RawMessage) { writeJSON(w, readdressed(reply, m.ID)) })
+	if err != nil {
+		refuse(w, m, err)
+	}
+}
+
+// pass gives the client what the agent says, and tells what it answered in the end.
+// After an error nothing was given.
+func (v visit) pass(ctx context.Context, w http.ResponseWriter, r *http.Request, s *sessions.Session, body []byte, m jsonrpc.Message) ([]byte, error) {
+	res, reply, err := v.ask(ctx, s, body, m)
+	if err != nil {
+		return nil, err
+	}
+	if res == nil {
+		writeJSON(w, reply)
+		return reply, nil
+	}
+	return v.passOn(w, r, s, res, m)
 }
 
 // subscribes notes that a client wants to hear what its agent says unasked.

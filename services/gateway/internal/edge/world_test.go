@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -149,14 +150,20 @@ func (w *world) replicaUntil() (handler http.Handler, stop func()) {
 	}
 }
 
+// freeAddress is one that nobody listens at, out of the range from which the system
+// takes ports for connections.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		at := fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(15_000)) //nolint:gosec // not secret
+		lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", at)
+		if err == nil {
+			_ = lis.Close()
+			return at
+		}
 	}
-	defer lis.Close() //nolint:errcheck // it is only asked for
-	return lis.Addr().String()
+	t.Fatal("there is no free port")
+	return ""
 }
 
 // address changes how the app is reached.

@@ -58,6 +58,24 @@ func NameOf(params json.RawMessage) (tool string) {
 
 var errFound = errors.New("found")
 
+// Meta is a member of the _meta of params, which are valid JSON; nil when there is none.
+func Meta(params json.RawMessage, key string) (value json.RawMessage) {
+	for _, name := range []string{"_meta", key} {
+		if !isObject(params) {
+			return nil
+		}
+		value = nil
+		_ = members(params, func(member string, found []byte) error { // nothing below fails
+			if member == name {
+				value = found
+			}
+			return nil
+		})
+		params = value
+	}
+	return value
+}
+
 // ProgressToken is the token in an object that has one ("_meta" of a request, the
 // params of a progress notification); nil when there is none.
 func ProgressToken(object json.RawMessage) (token json.RawMessage) {

@@ -21,6 +21,16 @@ type Refusal struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
 	Data    any    `json:"data,omitempty"`
+	// NotStarted says that nothing was begun: the request may be sent again.
+	NotStarted bool `json:"notStarted,omitempty"`
+}
+
+// Repeat is an error that was given before, as a refusal.
+func Repeat(given json.RawMessage) *Refusal {
+	var r Refusal
+	_ = json.Unmarshal(given, &r) // our own
+	r.Status = http.StatusOK
+	return &r
 }
 
 // Error makes it an error.
@@ -33,21 +43,21 @@ func (r *Refusal) Body(id json.RawMessage) []byte {
 
 // Mismatch refuses headers that do not say what the body says.
 func Mismatch(format string, a ...any) *Refusal {
-	return &Refusal{http.StatusBadRequest, CodeHeaderMismatch, fmt.Sprintf(format, a...), nil}
+	return &Refusal{Status: http.StatusBadRequest, Code: CodeHeaderMismatch, Message: fmt.Sprintf(format, a...)}
 }
 
 func invalid(format string, a ...any) *Refusal { return Invalid(fmt.Sprintf(format, a...), nil) }
 
 // Invalid refuses params.
 func Invalid(message string, data any) *Refusal {
-	return &Refusal{http.StatusBadRequest, jsonrpc.CodeInvalidParams, message, data}
+	return &Refusal{Status: http.StatusBadRequest, Code: jsonrpc.CodeInvalidParams, Message: message, Data: data}
 }
 
 // Missing refuses a request without a capability that it needs.
 func Missing(required map[string]any) *Refusal {
 	return &Refusal{
-		http.StatusBadRequest, CodeMissingCapability, "the client did not declare a capability that this request needs",
-		map[string]any{"requiredCapabilities": required},
+		Status: http.StatusBadRequest, Code: CodeMissingCapability, Message: "the client did not declare a capability that this request needs",
+		Data: map[string]any{"requiredCapabilities": required},
 	}
 }
 
@@ -58,8 +68,8 @@ func NeedsTasks() *Refusal {
 
 func unsupported(version string, supported []string) *Refusal {
 	return &Refusal{
-		http.StatusBadRequest, jsonrpc.CodeUnsupportedVersion, "this version of the protocol is not spoken here",
-		map[string]any{"supported": supported, "requested": version},
+		Status: http.StatusBadRequest, Code: jsonrpc.CodeUnsupportedVersion, Message: "this version of the protocol is not spoken here",
+		Data: map[string]any{"supported": supported, "requested": version},
 	}
 }
 

@@ -211,7 +211,7 @@ func Read(header http.Header, m jsonrpc.Message, supported []string) (Request, *
 		return r, Mismatch("the header Mcp-Method is %q and the method %q", method, m.Method)
 	}
 	if !slices.Contains(methods, m.Method) {
-		return r, &Refusal{http.StatusNotFound, jsonrpc.CodeMethodNotFound, "there is no method " + quoted(m.Method) + " in " + Version, nil}
+		return r, &Refusal{Status: http.StatusNotFound, Code: jsonrpc.CodeMethodNotFound, Message: "there is no method " + quoted(m.Method) + " in " + Version}
 	}
 	return r, r.readParams(header)
 }

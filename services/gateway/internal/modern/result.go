@@ -156,3 +156,10 @@ func (r Request) Digest() [sha256.Size]byte {
 	}
 	return sha256.Sum256(jsonrpc.Encode([]any{r.Method, r.Name, arguments}))
 }
+
+// Asks says whether a result asks the client back.
+func Asks(result json.RawMessage) bool {
+	var kind string
+	_ = json.Unmarshal(member(result, "resultType"), &kind) // what is no text is no kind
+	return kind == InputRequired
+}

@@ -27,15 +27,15 @@ func Translate(r Request, agentError json.RawMessage) *Refusal {
 	}
 	switch {
 	case e.Code == codeNoResource || e.Code == jsonrpc.CodeInvalidParams && r.Method == "resources/read":
-		return &Refusal{http.StatusBadRequest, jsonrpc.CodeInvalidParams, e.Message, map[string]any{"uri": r.Name}}
+		return &Refusal{Status: http.StatusBadRequest, Code: jsonrpc.CodeInvalidParams, Message: e.Message, Data: map[string]any{"uri": r.Name}}
 	case e.Code == jsonrpc.CodeMethodNotFound:
-		return &Refusal{http.StatusNotFound, e.Code, e.Message, e.Data}
+		return &Refusal{Status: http.StatusNotFound, Code: e.Code, Message: e.Message, Data: e.Data}
 	case e.Code == jsonrpc.CodeInvalidParams || e.Code == jsonrpc.CodeInvalidRequest:
-		return &Refusal{http.StatusBadRequest, e.Code, e.Message, e.Data}
+		return &Refusal{Status: http.StatusBadRequest, Code: e.Code, Message: e.Message, Data: e.Data}
 	case e.Code == codeURLNeeded:
 		return Missing(map[string]any{"elicitation": map[string]any{"url": map[string]any{}}})
 	case e.Code >= reservedFrom && e.Code <= reservedTo:
-		return &Refusal{http.StatusOK, jsonrpc.CodeInternal, e.Message, map[string]any{"agentCode": e.Code, "data": e.Data}}
+		return &Refusal{Status: http.StatusOK, Code: jsonrpc.CodeInternal, Message: e.Message, Data: map[string]any{"agentCode": e.Code, "data": e.Data}}
 	}
-	return &Refusal{http.StatusOK, e.Code, e.Message, e.Data}
+	return &Refusal{Status: http.StatusOK, Code: e.Code, Message: e.Message, Data: e.Data}
 }

@@ -121,6 +121,9 @@ func refused(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
+// ErrNotStarted is in the errors of calls that the agent cannot have begun.
+var ErrNotStarted = errors.New("the call was not started")
+
 // notStarted is for calls that the agent cannot have begun.
 func notStarted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -128,7 +131,7 @@ func notStarted(ctx context.Context, err error) error {
 	}
 	switch fault.KindOf(err) {
 	case fault.Internal, fault.Deadline, fault.Canceled:
-		return fault.Unavailable.Wrap(err, "the agent cannot be reached at the moment; the call was not started, so it is safe to repeat")
+		return fault.Unavailable.Wrap(errors.Join(ErrNotStarted, err), "the agent cannot be reached at the moment; the call was not started, so it is safe to repeat")
 	}
 	return err
 }

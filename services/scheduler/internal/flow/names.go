@@ -29,6 +29,7 @@ const (
 	MemoToolsQueue = "tools_queue" // where the tool's body is polled for
 	MemoActivity   = "activity"    // ActivityPolicy
 	MemoStartedBy  = "started_by"  // user id
+	MemoArguments  = "arguments"   // digest of them, of a run that a key names
 	MemoVersion    = "version"     // version of a deploy
 )
 

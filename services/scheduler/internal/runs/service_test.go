@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -323,6 +326,41 @@ func TestTheSameKeyIsTheSameRun(t *testing.T) {
 		again, err := f.client.StartRun(f.ctx, req)
 		if err != nil || again.GetRunId() != first.GetRunId() || again.GetWorkflowId() != first.GetWorkflowId() {
 			t.Errorf("%s: StartRun() again = %v, %v; want %v", name, again, err, first)
+		}
+	}
+	other := &schedulerv1.StartRunRequest{TargetId: f.app, Name: "add", IdempotencyKey: "k", ArgumentsJson: `{"a":2}`}
+	if _, err := f.client.StartRun(f.ctx, other); !fault.Conflict.Is(err) || !strings.Contains(fault.Message(err), "other arguments") {
+		t.Errorf("the key of another call = %v", err)
+	}
+}
+
+// 250 calls, each four times at once.
+func TestDuplicatesStartOneRunEach(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(32) //nolint:mnd // enough to meet
+	runs := map[string]map[string]bool{}
+	for i := range 1000 {
+		group.Go(func() error {
+			key := strconv.Itoa(i / 4) //nolint:mnd // four of each
+			res, err := f.client.StartRun(f.ctx, &schedulerv1.StartRunRequest{TargetId: f.app, Name: "Wait", IdempotencyKey: key})
+			mu.Lock()
+			defer mu.Unlock()
+			if runs[key] == nil {
+				runs[key] = map[string]bool{}
+			}
+			runs[key][res.GetRunId()] = true
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for key, ids := range runs {
+		if len(ids) != 1 {
+			t.Errorf("the calls with key %s started %d runs", key, len(ids))
 		}
 	}
 }

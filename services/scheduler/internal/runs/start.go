@@ -2,6 +2,8 @@ package runs
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -166,6 +168,9 @@ func (r start) options(policy flow.ActivityPolicy) client.StartWorkflowOptions {
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		Memo:                                     map[string]any{flow.MemoStartedBy: r.userID},
 	}
+	if r.keyed {
+		options.Memo[flow.MemoArguments] = r.digest()
+	}
 	if r.tool {
 		options.TaskQueue, options.WorkflowTaskTimeout = flow.ToolsQueue, 0
 		options.Memo[flow.MemoToolsQueue] = agentenv.ToolsQueue(r.target.ID, r.version.ID)
@@ -189,7 +194,7 @@ func (s *Service) execute(ctx context.Context, r start) (workflowID, runID strin
 		}
 		var already *serviceerror.WorkflowExecutionAlreadyStarted
 		if errors.As(err, &already) && r.keyed {
-			return r.id, already.RunId, nil
+			return r.id, already.RunId, s.sameArguments(ctx, c, r, already.RunId)
 		}
 		if namespaces.IsNoNamespace(err) && attempt == 0 {
 			s.deps.Namespaces.Forget(r.target.OrgID)
@@ -197,4 +202,23 @@ func (s *Service) execute(ctx context.Context, r start) (workflowID, runID strin
 		}
 		return "", "", away(err)
 	}
+}
+
+// digest tells arguments from others without keeping them.
+func (r start) digest() string {
+	sum := sha256.Sum256(object(r.args))
+	return hex.EncodeToString(sum[:])
+}
+
+// sameArguments fails with fault.Conflict when a key found a run that was started with
+// other arguments. Runs of earlier versions of this program do not say with which.
+func (s *Service) sameArguments(ctx context.Context, c client.Client, r start, runID string) error {
+	found, err := c.DescribeWorkflowExecution(ctx, r.id, runID)
+	if err != nil {
+		return away(err)
+	}
+	if digest := text(found.GetWorkflowExecutionInfo().GetMemo().GetFields()[flow.MemoArguments]); digest == "" || digest == r.digest() {
+		return nil
+	}
+	return fault.Conflict.Errorf("this idempotency key was used with other arguments; take a new one")
 }
