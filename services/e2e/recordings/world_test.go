@@ -20,6 +20,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	"github.com/mcpagentcloud/agentcloud/pkg/service"
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
+	"github.com/mcpagentcloud/agentcloud/pkg/testkit/bustest"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/grpctest"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
@@ -67,7 +68,9 @@ func newGateway(t *testing.T, dir string) http.Handler {
 	t.Helper()
 	cfg := gateway.Defaults()
 	cfg.HTTP = "127.0.0.1:0"
-	room, err := gateway.New(t.Context(), cfg, newEnv(t, dir, "gateway"))
+	env := newEnv(t, dir, "gateway")
+	env.Bus = bustest.New(t)
+	room, err := gateway.New(t.Context(), cfg, env)
 	if err != nil {
 		t.Fatal(err)
 	}
