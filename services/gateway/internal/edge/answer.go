@@ -5,6 +5,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
@@ -15,6 +17,10 @@ const retrySeconds = 2
 // readMessage reads a client's message within bounds. It refuses, and ok is false,
 // when that is none.
 func (v visit) readMessage(w http.ResponseWriter, r *http.Request) (body []byte, m jsonrpc.Message, ok bool) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		respond(w, http.StatusUnsupportedMediaType, jsonrpc.NewError(nil, jsonrpc.CodeInvalidRequest, "send a message as it is, without Content-Encoding"))
+		return nil, m, false
+	}
 	if kind := r.Header.Get("Content-Type"); kind != "" && !isJSON(kind) {
 		respond(w, http.StatusUnsupportedMediaType, jsonrpc.NewError(nil, jsonrpc.CodeInvalidRequest, "send a message as Content-Type: application/json"))
 		return nil, m, false
@@ -41,14 +47,20 @@ func (v visit) read(w http.ResponseWriter, r *http.Request) ([]byte, jsonrpc.Mes
 }
 
 func (v visit) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(v.deps.Config.BodyWait)) // not every writer has one
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, v.deps.Config.MaxBody))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, fault.TooLarge.Wrap(err, "a message may have at most %d bytes", tooLarge.Limit)
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, fault.Invalid.Wrap(err, "the body has to come within %s", v.deps.Config.BodyWait)
+	}
 	if err != nil {
 		return nil, fault.Invalid.Wrap(err, "the body ended early")
 	}
+	_ = control.SetReadDeadline(time.Time{}) // what comes after it has no hurry
 	return body, nil
 }
 
@@ -58,7 +70,12 @@ func refuse(w http.ResponseWriter, m jsonrpc.Message, err error) {
 	if kind == fault.Unavailable || kind == fault.Exhausted {
 		setRetryAfter(w, err)
 	}
-	respond(w, kind.HTTPStatus(), failure(m.ID, err))
+	status := kind.HTTPStatus()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		status = http.StatusRequestTimeout
+		w.Header().Set("Connection", "close") // the rest of the body may still come
+	}
+	respond(w, status, failure(m.ID, err))
 }
 
 func respond(w http.ResponseWriter, status int, body []byte) {

@@ -16,6 +16,8 @@ type Config struct {
 	AppHost           string        `koanf:"app_host" help:"where apps with a port each listen; a loopback address"`
 	Callbacks         string        `koanf:"callbacks" help:"HOST:PORT where agents' workers phone home"`
 	MaxBody           int64         `koanf:"max_body" help:"bytes of one message from a client"`
+	HeaderWait        time.Duration `koanf:"header_wait" help:"how long a client may take for the head of a request"`
+	BodyWait          time.Duration `koanf:"body_wait" help:"how long a client may take for one message"`
 	ReadyWait         time.Duration `koanf:"ready_wait" help:"how long a call waits for an agent that is starting"`
 	SessionIdle       time.Duration `koanf:"session_idle" help:"how long a session without a stream is kept"`
 	Sessions          int           `koanf:"sessions" help:"sessions of this process"`
@@ -28,7 +30,7 @@ type Config struct {
 // Defaults are the bounds of one process.
 func Defaults() Config {
 	return Config{
-		AppHost: "127.0.0.1", Callbacks: "127.0.0.1:8091", MaxBody: 4 << 20, ReadyWait: 30 * time.Second,
+		AppHost: "127.0.0.1", Callbacks: "127.0.0.1:8091", MaxBody: 4 << 20, HeaderWait: 10 * time.Second, BodyWait: 30 * time.Second, ReadyWait: 30 * time.Second,
 		SessionIdle: 30 * time.Minute, Sessions: 20_000, SessionsPerCaller: 1_000, KeepAlive: 15 * time.Second,
 		Limits: LimitDefaults{Concurrent: 5_000},
 	}

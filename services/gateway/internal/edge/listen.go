@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	headerLimit = 10 * time.Second
 	headerBytes = 64 << 10
 	idleLimit   = 2 * time.Minute
 	// bindEvery retries a port that another program holds.
@@ -22,8 +21,8 @@ const (
 )
 
 // newServer has no write limit: streams are open for days. Writes have limits of their own.
-func newServer(handler http.Handler) *http.Server {
-	return &http.Server{Handler: handler, ReadHeaderTimeout: headerLimit, MaxHeaderBytes: headerBytes, IdleTimeout: idleLimit}
+func (e *Edge) newServer(handler http.Handler) *http.Server {
+	return &http.Server{Handler: handler, ReadHeaderTimeout: e.deps.Config.HeaderWait, MaxHeaderBytes: headerBytes, IdleTimeout: idleLimit}
 }
 
 // listenPorts keeps one listener per app that has a port of its own.
@@ -80,7 +79,7 @@ func (e *Edge) openPort(ctx context.Context, port int) (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := newServer(e.app(func(*http.Request) *routes.Route { return e.table.Port(port) }))
+	server := e.newServer(e.app(func(*http.Request) *routes.Route { return e.table.Port(port) }))
 	go serve(ctx, e, server, lis)
 	return server, nil
 }
@@ -97,7 +96,7 @@ func (e *Edge) listenCallbacks(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("callback listener: %w", err)
 	}
-	server := newServer(e.callbacks)
+	server := e.newServer(e.callbacks)
 	stop := context.AfterFunc(ctx, func() {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 		defer cancel()

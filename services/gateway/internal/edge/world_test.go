@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,12 +151,17 @@ func (w *world) replicaUntil() (handler http.Handler, stop func()) {
 	}
 }
 
-// freeAddress is one that nobody listens at, out of the range from which the system
-// takes ports for connections.
+// ports are those that the tests of this process take: each once, out of the range from
+// which the system takes them for connections.
+var (
+	ports     atomic.Int64
+	firstPort = rand.Int64N(15_000) //nolint:gosec // not secret
+)
+
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		at := fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(15_000)) //nolint:gosec // not secret
+		at := fmt.Sprintf("127.0.0.1:%d", 15_000+(firstPort+ports.Add(1))%15_000)
 		lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", at)
 		if err == nil {
 			_ = lis.Close()

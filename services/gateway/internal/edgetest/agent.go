@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
@@ -39,6 +40,8 @@ type Agent struct {
 	seen     []Seen
 	sessions map[string]chan []byte
 	opened   int
+
+	listeners atomic.Int64
 }
 
 // NewAgent returns an agent that is up until the test ends.
@@ -106,6 +109,9 @@ func (a *Agent) Say(message string) {
 	}
 }
 
+// Listeners is how many of its own streams are open.
+func (a *Agent) Listeners() int { return int(a.listeners.Load()) }
+
 // SayTo gives a message to one session's own stream.
 func (a *Agent) SayTo(session, message string) {
 	a.mu.Lock()
@@ -140,6 +146,8 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && a.Silent:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	case r.Method == http.MethodGet:
+		a.listeners.Add(1)
+		defer a.listeners.Add(-1)
 		talk(w, r, out)
 	case !m.IsRequest():
 		if a.Told != nil && err == nil {

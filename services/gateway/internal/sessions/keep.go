@@ -382,6 +382,7 @@ func (s *Session) revived(rec record) {
 	s.mu.Lock()
 	now := s.told
 	s.told, s.ear.subscribed, s.ear.elsewhere = rec.Lists, rec.Subscribed, true
+	s.ear.called = time.Now() // or not long ago: nobody here knows
 	s.tellOthers(presentSubject, s.ID)
 	s.mu.Unlock()
 	if now != (lists{}) {
