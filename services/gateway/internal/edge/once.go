@@ -31,6 +31,15 @@ func keyOf(h http.Header, params json.RawMessage) (key string) {
 	return key
 }
 
+// keyed is the call of a tool that a key is for. Other requests have none.
+func keyed(key string, m jsonrpc.Message) (string, jsonrpc.Call) {
+	if key == "" || m.Method != modern.ToolsCall {
+		return "", jsonrpc.Call{}
+	}
+	call, _ := jsonrpc.ParseCall(m.Params) // what cannot be read is the agent's to refuse
+	return key, call
+}
+
 // runKey is a key as the scheduler knows it, fenced to the caller.
 func (v visit) runKey(key string) string {
 	if key == "" {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
@@ -112,12 +111,7 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 		s.Push(reply)
 		return nil
 	}
-	var call jsonrpc.Call
-	if key != "" && m.Method == modern.ToolsCall {
-		call, _ = jsonrpc.ParseCall(m.Params) // what cannot be read is the agent's to refuse
-	} else {
-		key = ""
-	}
+	key, call := keyed(key, m)
 	return v.once(ctx, key, call, func() ([]byte, error) {
 		res, reply, err := v.ask(ctx, s, body, m)
 		if err != nil {

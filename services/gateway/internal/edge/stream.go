@@ -110,7 +110,13 @@ func (st *stream) write(parts ...[]byte) bool {
 // run writes what waits for the session's client until either ends. Put writes one
 // message.
 func (st *stream) run(ctx context.Context, s *sessions.Session, put func(sessions.EventID, []byte) bool) {
-	ticker := time.NewTicker(st.keepAlive)
+	follow(ctx, s, st.keepAlive, put, st.comment)
+}
+
+// follow gives what waits for the session's client to put until either ends, and now and
+// then calls live, to show a sign of life. Both are false when the client is gone.
+func follow(ctx context.Context, s *sessions.Session, every time.Duration, put func(sessions.EventID, []byte) bool, live func() bool) {
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for alive := true; alive; {
 		select {
@@ -123,7 +129,7 @@ func (st *stream) run(ctx context.Context, s *sessions.Session, put func(session
 				alive = put(id, message)
 			}
 		case <-ticker.C:
-			alive = st.comment()
+			alive = live()
 		}
 	}
 }

@@ -108,12 +108,7 @@ func (v visit) answer(w http.ResponseWriter, r *http.Request, s *sessions.Sessio
 	}
 	ctx, cancel := s.Outlive(r.Context())
 	defer cancel()
-	var call jsonrpc.Call
-	if key != "" && m.Method == modern.ToolsCall {
-		call, _ = jsonrpc.ParseCall(m.Params) // what cannot be read is the agent's to refuse
-	} else {
-		key = ""
-	}
+	key, call := keyed(key, m)
 	err := v.once(ctx, key, call, func() ([]byte, error) { return v.pass(ctx, w, r, s, body, m) },
 		func(reply json.RawMessage) { writeJSON(w, readdressed(reply, m.ID)) })
 	if err != nil {

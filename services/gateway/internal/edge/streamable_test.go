@@ -14,6 +14,10 @@ import (
 func TestASessionByStreamableHTTP(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	if opened := w.do(http.MethodPost, "/mcp", "alice", "", []byte(hello)); !strings.Contains(opened.body, `"tools":{"listChanged":true}`) || !strings.Contains(opened.body, `"logging":{}`) {
+		t.Errorf("initialize = %+v", opened)
+	}
+	w.agent.Forget()
 	id := w.open("alice")
 	if res := w.do(http.MethodPost, "/mcp", "alice", id, call("add", `{"a":1}`)); parse(t, res.body).Result == nil || !strings.Contains(res.body, `"a":1`) {
 		t.Errorf("a call = %+v", res)

@@ -18,7 +18,7 @@ func (v visit) initialize(ctx context.Context, s *sessions.Session, body []byte,
 		s.Upstream.Adopt(body)
 		s.Upstream.Agreed(version)
 		s.Introduce(m.Params)
-		return hello, nil
+		return announcing(hello), nil
 	}
 	if known && !v.route.Endpoint.Up() {
 		return recorded()
@@ -43,7 +43,26 @@ func (v visit) initialize(ctx context.Context, s *sessions.Session, body []byte,
 	_ = json.Unmarshal(reply, &chosen) // an error reply has no version
 	s.Upstream.Agreed(chosen.Result.ProtocolVersion)
 	s.Introduce(m.Params)
-	return reply, nil
+	return announcing(reply), nil
+}
+
+// announcing is an answer to initialize that says what the gateway does for every app: it
+// tells when a new version has other lists.
+func announcing(reply json.RawMessage) json.RawMessage {
+	var m, result, capabilities map[string]json.RawMessage
+	if json.Unmarshal(reply, &m) != nil || json.Unmarshal(m["result"], &result) != nil || json.Unmarshal(result["capabilities"], &capabilities) != nil {
+		return reply // an error, which has no lists
+	}
+	for _, name := range []string{"tools", "prompts", "resources"} {
+		var about map[string]json.RawMessage
+		if json.Unmarshal(capabilities[name], &about) == nil && about != nil {
+			about["listChanged"] = json.RawMessage("true")
+			capabilities[name] = jsonrpc.Encode(about)
+		}
+	}
+	result["capabilities"] = jsonrpc.Encode(capabilities)
+	m["result"] = jsonrpc.Encode(result)
+	return jsonrpc.Encode(m)
 }
 
 // ask gets a request answered by the agent. Without a response, reply is what was

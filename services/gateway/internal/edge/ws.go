@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -64,25 +63,12 @@ func (v visit) wsRead(ctx context.Context, conn *websocket.Conn, s *sessions.Ses
 
 // wsWrite gives the client what waits for it, until either goes.
 func (v visit) wsWrite(ctx context.Context, conn *websocket.Conn, s *sessions.Session) {
-	ticker := time.NewTicker(v.deps.Config.KeepAlive)
-	defer ticker.Stop()
 	within := func(do func(context.Context) error) bool {
 		limited, cancel := context.WithTimeout(ctx, writeLimit)
 		defer cancel()
 		return do(limited) == nil
 	}
-	for alive := true; alive; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.Done():
-			return
-		case <-s.Waiting():
-			if _, message, ok := s.Next(); ok {
-				alive = within(func(ctx context.Context) error { return conn.Write(ctx, websocket.MessageText, message) })
-			}
-		case <-ticker.C:
-			alive = within(conn.Ping)
-		}
-	}
+	follow(ctx, s, v.deps.Config.KeepAlive, func(_ sessions.EventID, message []byte) bool {
+		return within(func(ctx context.Context) error { return conn.Write(ctx, websocket.MessageText, message) })
+	}, func() bool { return within(conn.Ping) })
 }
