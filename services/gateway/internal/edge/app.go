@@ -57,6 +57,11 @@ func (e *Edge) admit(find func(*http.Request) *routes.Route, next visitHandler) 
 			rest.WriteError(w, http.StatusNotFound, "no app answers here")
 			return
 		}
+		if len(r.TransferEncoding) > 0 {
+			// It may have had a length, too, by which somebody before us saw another end of
+			// it: what comes after it is not to be trusted (RFC 9112, section 6.1).
+			w.Header().Set("Connection", "close")
+		}
 		if !hostFits(route, r.Host) {
 			rest.WriteError(w, http.StatusMisdirectedRequest, "this address serves no such host name")
 			return

@@ -2,11 +2,14 @@ package edge_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +20,8 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
-// raw sends bytes as they are and returns what comes back until the connection's end, or
-// for a while.
+// raw sends bytes as they are and returns what comes back until the connection's end,
+// which is due soon.
 func (w *world) raw(text string) string {
 	w.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
@@ -26,11 +29,14 @@ func (w *world) raw(text string) string {
 		w.t.Fatal(err)
 	}
 	defer conn.Close() //nolint:errcheck // it is over
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, text); err != nil {
 		return ""
 	}
-	said, _ := io.ReadAll(conn)
+	said, err := io.ReadAll(conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		w.t.Errorf("the connection stays open after %q", said)
+	}
 	return string(said)
 }
 
@@ -61,26 +67,30 @@ func TestHostsThatAreSpoofed(t *testing.T) {
 	}
 }
 
-// Requests whose length two readers could see in two ways: none is served twice, and none
-// that hides in another is served at all.
+// Requests whose length two readers could see in two ways end their connection, and none
+// that hides in another is served. (Line ends without a return, and heads over two lines,
+// are read as Go's server does; what goes on to the agent is written anew.)
 func TestRequestsInRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	head := "POST /call_tool HTTP/1.1\r\nHost: " + strings.TrimPrefix(w.url, "http://") + "\r\nAuthorization: Bearer alice\r\nContent-Type: application/json\r\n"
-	hidden := "POST /call_tool HTTP/1.1\r\nHost: x\r\n\r\n"
 	body := `{"name":"workflows-list"}`
+	hidden := head + "Content-Length: 14\r\n\r\n" + `{"name":"add"}`
 	for name, test := range map[string]struct{ text, want string }{
 		"two lengths":        {head + "Content-Length: 5\r\nContent-Length: 25\r\n\r\n" + body, "400"},
 		"no number":          {head + "Content-Length: +25\r\n\r\n" + body, "400"},
 		"an unknown coding":  {head + "Transfer-Encoding: chunked, identity\r\n\r\n" + body, "501"},
 		"a coding in spaces": {head + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", "400"},
 		"a chunk that lies":  {head + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n" + body + "\r\n0\r\n\r\n", "400"},
-		"length and coding":  {head + "Content-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n19\r\n" + body + "\r\n0\r\n\r\n" + hidden, ""},
+		"length and coding":  {head + "Content-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n19\r\n" + body + "\r\n0\r\n\r\n" + hidden, "200"},
 	} {
 		said := w.raw(test.text)
-		if !strings.HasPrefix(said, "HTTP/1.1 "+test.want) || strings.Count(said, "HTTP/1.1 200") > 1 {
-			t.Errorf("%s is answered with %.200q, want %s", name, said, test.want)
+		if !strings.HasPrefix(said, "HTTP/1.1 "+test.want) || strings.Count(said, "HTTP/1.1") != 1 {
+			t.Errorf("%s is answered with %q, want %s and no more", name, said, test.want)
 		}
+	}
+	if open, ever := w.agent.Sessions(); ever != 0 {
+		t.Errorf("a hidden request has reached the agent: %d sessions, %d open", ever, open)
 	}
 }
 
@@ -103,12 +113,14 @@ func TestSlowClientsAreCut(t *testing.T) {
 			}
 			defer conn.Close() //nolint:errcheck // it is over
 			_ = conn.SetDeadline(time.Now().Add(patience))
+			began := time.Now()
 			if _, err := io.WriteString(conn, text); err != nil {
 				return err
 			}
+			go trickle(conn)
 			said, err := io.ReadAll(conn)
-			if err != nil || !strings.HasPrefix(string(said), want) {
-				return fmt.Errorf("a slow client got %.100q, %w", said, err)
+			if took := time.Since(began); !strings.HasPrefix(string(said), want) || took > patience/4 {
+				return fmt.Errorf("a slow client got %.100q, %w, after %s", said, err, took)
 			}
 			return nil
 		})
@@ -121,11 +133,23 @@ func TestSlowClientsAreCut(t *testing.T) {
 	}
 	stream := w.listen(w.request(http.MethodGet, "/mcp", "alice", id, nil))
 	w.do(http.MethodPost, "/mcp", "alice", id, call("add", `{}`))
-	time.Sleep(300 * time.Millisecond) // longer than a request may take to come
+	began := time.Now()
+	edgetest.Until(t, "a request would have been cut", func() bool { return time.Since(began) > 300*time.Millisecond })
 	edgetest.Until(t, "the agent is heard", func() bool { return w.agent.Listeners() > 0 })
 	w.agent.Say(`{"jsonrpc":"2.0","method":"notifications/message","params":{}}`)
 	if got := stream.next(); !strings.Contains(got, "notifications/message") {
 		t.Errorf("a stream has the limits of a request: %s", got)
+	}
+}
+
+// trickle sends a byte now and then until the connection ends.
+func trickle(conn net.Conn) {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for range ticker.C {
+		if _, err := conn.Write([]byte("x")); err != nil {
+			return
+		}
 	}
 }
 
@@ -190,14 +214,17 @@ func TestAReplicaEndsUnderOpenStreams(t *testing.T) {
 	}
 	stop()
 	edgetest.Until(t, "nobody is heard any more", func() bool { return w.agent.Listeners() == 0 })
+	w.agent.Say(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"two"}}`)
 	for i, c := range clients {
 		clients[i].stream = w.listen(again(w.at(other, http.MethodGet, "alice", c.session, ""), c.stream.last))
 	}
 	edgetest.Until(t, "all agents are heard again", func() bool { return w.agent.Listeners() == len(clients) })
-	w.agent.Say(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"two"}}`)
+	w.agent.Say(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"three"}}`)
 	for _, c := range clients {
-		if got := c.stream.next(); !strings.Contains(got, "two") {
-			t.Errorf("after the restart comes %s", got)
+		two, id := c.stream.next(), c.stream.last
+		three := c.stream.next()
+		if !strings.Contains(two, "two") || !strings.Contains(three, "three") || id == c.stream.last {
+			t.Errorf("after the restart come %s as %s, %s as %s", two, id, three, c.stream.last)
 		}
 	}
 }
@@ -209,9 +236,13 @@ func TestAnAgentThatIsCutOff(t *testing.T) {
 	w := newWorld(t, func(c *edge.Config) { c.ReadyWait = 300 * time.Millisecond })
 	id := w.open("alice")
 	w.agent.Forget()
-	over := make(chan struct{})
-	t.Cleanup(func() { close(over) })
-	w.agent.Hello = func(http.ResponseWriter, *http.Request, jsonrpc.Message) { <-over }
+	over, healed := make(chan struct{}), atomic.Bool{}
+	w.agent.Hello = func(rw http.ResponseWriter, _ *http.Request, m jsonrpc.Message) {
+		if !healed.Load() {
+			<-over
+		}
+		w.agent.Greet(rw, m)
+	}
 	began := time.Now()
 	res := w.do(http.MethodPost, "/mcp", "alice", id, call("add", `{}`))
 	if res.status != http.StatusServiceUnavailable || res.header.Get("Retry-After") == "" || !strings.Contains(res.body, "not started") {
@@ -219,5 +250,38 @@ func TestAnAgentThatIsCutOff(t *testing.T) {
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("the caller waited for %s", took)
+	}
+	healed.Store(true)
+	close(over)
+	began = time.Now()
+	edgetest.Until(t, "the agent is used again", func() bool {
+		return w.do(http.MethodPost, "/mcp", "alice", id, call("add", `{"a":1}`)).status == http.StatusOK
+	})
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the agent is used again after %s", took)
+	}
+}
+
+// Whose session an id names is what counts, not who knows it: in every way to use one.
+func TestSessionsThatAreStolen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alices, ended := w.open("alice"), w.open("alice")
+	w.do(http.MethodDelete, "/mcp", "alice", ended, nil)
+	sse := w.listen(w.request(http.MethodGet, "/sse", "alice", "", nil)).next()
+	for name, try := range map[string]struct{ key, session string }{
+		"another user's": {"bob", alices}, "one that has ended": {"alice", ended}, "guessed": {"alice", strings.Repeat("0", 32)},
+	} {
+		for _, method := range []string{http.MethodPost, http.MethodGet, http.MethodDelete} {
+			if res := w.do(method, "/mcp", try.key, try.session, call("add", `{}`)); res.status != http.StatusNotFound {
+				t.Errorf("%s session by %s = %+v", name, method, res)
+			}
+		}
+	}
+	if res := w.do(http.MethodPost, sse, "bob", "", call("add", `{}`)); res.status != http.StatusNotFound {
+		t.Errorf("another user's session by SSE = %+v", res)
+	}
+	if res := w.do(http.MethodPost, "/mcp", "alice", alices, call("add", `{"a":1}`)); res.status != http.StatusOK {
+		t.Errorf("after all that its own user gets %+v", res)
 	}
 }

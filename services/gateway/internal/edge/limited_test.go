@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
@@ -239,6 +242,52 @@ func TestReplicasShareLimits(t *testing.T) {
 		n, _ := w.edge.Limiter().Replicas()
 		return n == 2
 	})
+}
+
+// 64 callers at two replicas: no more is let through than the limit says, and who is
+// refused hears when to come back.
+func TestALimitHoldsAcrossReplicas(t *testing.T) {
+	t.Parallel()
+	const rate, burst = 50, 20
+	w := newWorld(t, func(c *edge.Config) { c.Limits = edge.LimitDefaults{} })
+	w.Limits.Set(&registryv1.Limit{LimitId: "lim_1", OrgId: "org_1", CallsPerSecond: rate, Burst: burst, Caller: limits.Together})
+	one, other, _ := w.twins()
+	edgetest.Until(t, "the limit holds at both, and each knows the other", func() bool {
+		n, known := w.edge.Limiter().Replicas()
+		return known && n == 3 && w.refused(one) && w.refused(other)
+	})
+	var let, refused atomic.Int64
+	began := time.Now()
+	var group sync.WaitGroup
+	for i := range 64 {
+		group.Go(func() {
+			for time.Since(began) < time.Second {
+				res := w.send(sentTo([]string{one, other}[i%2], w.modernRequest("alice", "tools/list", "", `{}`, nothing)))
+				switch {
+				case res.status == http.StatusOK:
+					let.Add(1)
+				case res.status == http.StatusTooManyRequests && res.header.Get("Retry-After") != "":
+					refused.Add(1)
+				default:
+					t.Errorf("answered with %+v", res)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if most := int64(rate*time.Since(began).Seconds()) + burst; let.Load() > most || let.Load() == 0 || refused.Load() == 0 {
+		t.Errorf("%d requests were let through in %s and %d refused; at most %d may be", let.Load(), time.Since(began), refused.Load(), most)
+	}
+}
+
+// refused says whether a gateway refuses requests now.
+func (w *world) refused(at string) bool {
+	for range 100 {
+		if w.send(sentTo(at, w.modernRequest("alice", "tools/list", "", `{}`, nothing))).status == http.StatusTooManyRequests {
+			return true
+		}
+	}
+	return false
 }
 
 func TestTheDefaultLimit(t *testing.T) {

@@ -159,6 +159,9 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Greet answers initialize.
+func (a *Agent) Greet(w http.ResponseWriter, m jsonrpc.Message) { a.hello(w, m) }
+
 func (a *Agent) hello(w http.ResponseWriter, m jsonrpc.Message) {
 	var asked struct {
 		ProtocolVersion string `json:"protocolVersion"`
