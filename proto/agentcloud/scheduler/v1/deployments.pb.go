@@ -701,7 +701,9 @@ type Endpoint struct {
 	// Whether it speaks the stateless era of MCP (2026-07-28).
 	Modern bool `protobuf:"varint,19,opt,name=modern,proto3" json:"modern,omitempty"`
 	// Result of server/discover of such a server, as JSON.
-	DiscoverJson  string `protobuf:"bytes,20,opt,name=discover_json,json=discoverJson,proto3" json:"discover_json,omitempty"`
+	DiscoverJson string `protobuf:"bytes,20,opt,name=discover_json,json=discoverJson,proto3" json:"discover_json,omitempty"`
+	// Whether it speaks no other era.
+	ModernOnly    bool `protobuf:"varint,21,opt,name=modern_only,json=modernOnly,proto3" json:"modern_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -874,6 +876,13 @@ func (x *Endpoint) GetDiscoverJson() string {
 		return x.DiscoverJson
 	}
 	return ""
+}
+
+func (x *Endpoint) GetModernOnly() bool {
+	if x != nil {
+		return x.ModernOnly
+	}
+	return false
 }
 
 // IdentifyAgentRequest carries a token.
@@ -1259,7 +1268,7 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x16WatchEndpointsResponse\x12;\n" +
 	"\aupserts\x18\x01 \x03(\v2!.agentcloud.scheduler.v1.EndpointR\aupserts\x12,\n" +
 	"\x12deleted_target_ids\x18\x02 \x03(\tR\x10deletedTargetIds\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xfd\x04\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\x9e\x05\n" +
 	"\bEndpoint\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x15\n" +
@@ -1286,7 +1295,9 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x04kind\x18\x11 \x01(\tR\x04kind\x12\x17\n" +
 	"\amcp_url\x18\x12 \x01(\tR\x06mcpUrl\x12\x16\n" +
 	"\x06modern\x18\x13 \x01(\bR\x06modern\x12#\n" +
-	"\rdiscover_json\x18\x14 \x01(\tR\fdiscoverJson\",\n" +
+	"\rdiscover_json\x18\x14 \x01(\tR\fdiscoverJson\x12\x1f\n" +
+	"\vmodern_only\x18\x15 \x01(\bR\n" +
+	"modernOnly\",\n" +
 	"\x14IdentifyAgentRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"\xa2\x01\n" +
 	"\x15IdentifyAgentResponse\x12\x1b\n" +

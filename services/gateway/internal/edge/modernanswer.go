@@ -71,6 +71,18 @@ func (a *modernAnswer) close() {
 	a.over = true
 }
 
+// say gives a response as it is.
+func (a *modernAnswer) say(response []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
+	if a.stream == nil {
+		writeJSON(a.w, response)
+		return
+	}
+	a.stream.event("message", response)
+}
+
 // finish gives the response.
 func (a *modernAnswer) finish(result json.RawMessage, refusal *modern.Refusal) {
 	a.mu.Lock()

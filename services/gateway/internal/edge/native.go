@@ -87,6 +87,9 @@ func (v visit) callAgent(ctx context.Context, params []byte) (json.RawMessage, e
 		return nil, err
 	}
 	defer v.sessions.End(s)
+	if v.stateless() {
+		return v.callStateless(ctx, s, params)
+	}
 	hello := jsonrpc.Message{Params: json.RawMessage(callToolHello)}
 	if _, err := v.initialize(ctx, s, jsonrpc.NewRequest(json.RawMessage("0"), "initialize", hello.Params), hello); err != nil {
 		return nil, err

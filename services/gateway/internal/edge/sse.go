@@ -113,6 +113,11 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 	}
 	key, call := keyed(key, m)
 	return v.once(ctx, key, call, func() ([]byte, error) {
+		if v.stateless() {
+			reply := v.ascend(ctx, s, m, onStream{s})
+			s.Push(reply)
+			return reply, nil
+		}
 		res, reply, err := v.ask(ctx, s, body, m)
 		if err != nil {
 			return nil, err

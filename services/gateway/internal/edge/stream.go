@@ -137,6 +137,9 @@ func follow(ctx context.Context, s *sessions.Session, every time.Duration, put f
 // listenUpstream gives the client what its agent says unasked, across the agent's
 // restarts. When the app is gone, so is the session.
 func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
+	if v.stateless() {
+		return // there is no such stream
+	}
 	for pause := relisten; ctx.Err() == nil && s.Context().Err() == nil; {
 		res, err := s.Upstream.Listen(ctx)
 		switch {

@@ -119,6 +119,9 @@ func (v visit) answer(w http.ResponseWriter, r *http.Request, s *sessions.Sessio
 // pass gives the client what the agent says, and tells what it answered in the end.
 // After an error nothing was given.
 func (v visit) pass(ctx context.Context, w http.ResponseWriter, r *http.Request, s *sessions.Session, body []byte, m jsonrpc.Message) ([]byte, error) {
+	if v.stateless() {
+		return v.ascendHTTP(ctx, w, s, m), nil
+	}
 	res, reply, err := v.ask(ctx, s, body, m)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func (v visit) initialize(ctx context.Context, s *sessions.Session, body []byte,
 		s.Introduce(m.Params)
 		return announcing(hello), nil
 	}
-	if known && !v.route.Endpoint.Up() {
+	if known && (v.stateless() || !v.route.Endpoint.Up()) {
 		return recorded()
 	}
 	res, err := s.Upstream.Begin(ctx, body)
@@ -86,7 +86,14 @@ func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m j
 			return v.give(ctx, s, question, open, m)
 		}
 	}
-	s.Upstream.Notify(ctx, body)
+	switch {
+	case m.IsResponse() && s.Answered(m):
+		return nil
+	case v.stateless() && m.Method == "notifications/cancelled":
+		s.Cancel(m.Params)
+	case !v.stateless():
+		s.Upstream.Notify(ctx, body)
+	}
 	if m.Method == "notifications/initialized" {
 		s.MarkReady()
 		v.questions.OfferOpen(ctx, s)

@@ -36,6 +36,11 @@ func (st *Store) Listen(ctx context.Context) error {
 		return fmt.Errorf("listen to calls elsewhere: %w", err)
 	}
 	defer deaf()
+	answers, err := st.listenAnswers()
+	if err != nil {
+		return fmt.Errorf("listen to answers: %w", err)
+	}
+	defer answers.Unsubscribe() //nolint:errcheck // the connection may be gone first
 	st.Records.journal.run(st.closed)
 	return sub.Unsubscribe()
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 const (
@@ -52,6 +53,9 @@ type Session struct {
 	asked      map[string]Question // our request id to question
 	offered    map[string]bool     // question ids
 	answers    []*Stream
+	expected   map[string]chan jsonrpc.Message // answers that calls wait for
+	running    map[string]context.CancelFunc   // requests that can be cancelled
+	level      string                          // of logs, for calls to agents without sessions
 	lastStream int64
 }
 

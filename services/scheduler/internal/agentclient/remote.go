@@ -48,7 +48,8 @@ func (r Remote) CaptureRemote(ctx context.Context, url string) (store.Capture, e
 	discover, noModern := modern.call(ctx, "server/discover", map[string]any{})
 	legacy := &session{url: url, http: client}
 	c, err := legacy.captureAll(ctx)
-	if err != nil && noModern == nil {
+	modernOnly := err != nil && noModern == nil
+	if modernOnly {
 		c, err = modern.captureDiscovered(ctx, discover)
 	}
 	if err != nil {
@@ -56,7 +57,7 @@ func (r Remote) CaptureRemote(ctx context.Context, url string) (store.Capture, e
 	}
 	c.Kind, c.MCPURL = KindRemote, url
 	if noModern == nil && speaksStateless(discover) {
-		c.Modern, c.DiscoverJSON = true, string(discover)
+		c.Modern, c.ModernOnly, c.DiscoverJSON = true, modernOnly, string(discover)
 	}
 	return c, nil
 }

@@ -45,7 +45,7 @@ func TestCaptureRemoteSpeaksBothEras(t *testing.T) {
 		want   store.Capture
 	}{
 		"a server with sessions": {sessions, store.Capture{AppName: "finder", ToolsJSON: `{"tools":[{"name":"add"}]}`}},
-		"a stateless server":     {http.HandlerFunc(stateless), store.Capture{AppName: "new", ToolsJSON: `{"tools":[{"name":"add"}]}`, Modern: true}},
+		"a stateless server":     {http.HandlerFunc(stateless), store.Capture{AppName: "new", ToolsJSON: `{"tools":[{"name":"add"}]}`, Modern: true, ModernOnly: true}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -123,7 +123,7 @@ func endpoint(v store.Version, look Look) *schedulerv1.Endpoint {
 	return &schedulerv1.Endpoint{
 		TargetId: v.TargetID, AppId: v.AppID, OrgId: v.OrgID, VersionId: v.ID,
 		ServerUrl: look.ServerURL, Ready: c.MCPURL != "" || look.Server.State == schedulerv1.AgentState_AGENT_STATE_READY,
-		McpUrl: c.MCPURL, Modern: c.Modern, DiscoverJson: c.DiscoverJSON,
+		McpUrl: c.MCPURL, Modern: c.Modern, DiscoverJson: c.DiscoverJSON, ModernOnly: c.ModernOnly,
 		AppName: c.AppName, InitializeJson: c.InitializeJSON, ToolsJson: c.ToolsJSON, PromptsJson: c.PromptsJSON,
 		ResourcesJson: c.ResourcesJSON, ResourceTemplatesJson: c.ResourceTemplatesJSON, WorkflowsJson: c.WorkflowsJSON,
 		SyncTools: c.SyncTools, AsyncTools: c.AsyncTools, Workflows: c.Workflows, Kind: c.Kind,

@@ -46,6 +46,8 @@ type Capture struct {
 	// Modern says that it speaks the stateless era too; DiscoverJSON is what it said there.
 	Modern       bool   `json:"modern,omitempty"`
 	DiscoverJSON string `json:"discover,omitempty"`
+	// ModernOnly says that it knows no sessions.
+	ModernOnly bool `json:"modern_only,omitempty"`
 }
 
 // Version is one immutable deploy of a target.
