@@ -39,8 +39,8 @@ test-vault: ## Run the secret store's suite against a real Vault server
 chaos: ## Kill every process at many points of a deploy and of a run; all must come right
 	@$(TOOLS)/test.sh chaos
 
-bench: ## Measure, and print the figures of docs/numbers.md
-	@$(TOOLS)/test.sh bench
+bench: ## Measure, and print the figures of docs/numbers.md (PEERS=1: also beside another gateway)
+	@PEERS=$(PEERS) $(TOOLS)/test.sh bench
 
 upgrade-cli: ## Resolve the public command line's packages anew
 	@$(TOOLS)/setup.sh run

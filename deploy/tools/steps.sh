@@ -137,3 +137,7 @@ have_browser() {
 	fi
 	[ -n "${QUIET:-}" ] || printf '  %-12s ready\n' browser
 }
+
+# A gateway of others, to measure beside ours.
+have_toolhive() { cached toolhive "$TOOLHIVE" 'ToolHive, which the gateway is measured beside, about 5 min, once' make_toolhive; }
+make_toolhive() { GOBIN=$place go_alone install -trimpath -ldflags '-s -w' "github.com/stacklok/toolhive/cmd/vmcp@v$TOOLHIVE"; }

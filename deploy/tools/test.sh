@@ -39,11 +39,15 @@ test_go() { # go test
 test_temporald() { cached temporald-checked "$(go_digest "$root/services/temporald")" 'go vet and go test' check_temporald; } # services/temporald
 check_temporald() { go_alone vet -C services/temporald ./... && go_alone test -C services/temporald ./...; }
 
-test_python() { # the agent host and the examples, in Python
+# Two modules at once, the longest first: they wait a lot. What one says comes at its end.
+test_python() ( # the agent host and the examples, in Python
 	have_cli
-	PYTHONPATH=pkg/agenthost:pkg/agenthost/python_tests "$place/bin/python" -m unittest discover -s pkg/agenthost/python_tests &&
-		"$place/bin/python" -m unittest discover examples
-}
+	export PYTHONPATH=pkg/agenthost:pkg/agenthost/python_tests PYTHON="$place/bin/python"
+	# shellcheck disable=SC2016 # the inner shell expands it
+	(cd pkg/agenthost/python_tests && wc -c test_*.py | sort -rn | sed -n 's/.* \(test_.*\)\.py/\1/p') |
+		xargs -P 2 -I MODULE sh -c 'said=$(timeout 600 "$PYTHON" -m unittest MODULE 2>&1); ended=$?; printf "MODULE: %s\n" "$said"; exit $ended' &&
+		timeout 300 "$PYTHON" -m unittest discover examples
+)
 
 test_vault() { # the secret store on a real Vault server
 	have_vaultd
@@ -58,10 +62,11 @@ test_conformance() { # the official suite, directly and through the gateway
 			go test -count=1 ./services/gateway/internal/conformance
 }
 
+# Scripts wait a lot, so three go on at once on two processors.
 test_e2e() { # end to end, with the public command line
 	have_clients
 	have_browser
-	"$tools/build.sh" && AGENTCLOUD_E2E=1 go test -count=1 -timeout 30m ./services/e2e/...
+	"$tools/build.sh" && AGENTCLOUD_E2E=1 go test -count=1 -parallel "$(($(nproc) + 1))" -timeout 45m ./services/e2e/...
 }
 
 test_lint() { # linters
@@ -70,7 +75,11 @@ test_lint() { # linters
 }
 
 test_chaos() { "$tools/build.sh" && AGENTCLOUD_E2E=1 AGENTCLOUD_CHAOS=1 go test -count=1 -timeout 60m -run Chaos -v ./services/e2e/...; } # chaos
-test_bench() { "$tools/build.sh" && AGENTCLOUD_E2E=1 AGENTCLOUD_BENCH=1 go test -count=1 -timeout 60m -run Numbers -v ./services/e2e/...; } # numbers
+test_bench() { # numbers
+	[ -z "${PEERS:-}" ] || have_toolhive
+	[ -z "${PEERS:-}" ] || export AGENTCLOUD_PEERS=$place
+	"$tools/build.sh" && AGENTCLOUD_E2E=1 AGENTCLOUD_BENCH=${AGENTCLOUD_BENCH:-1} go test -count=1 -timeout 60m -run Numbers -v ./services/e2e/...
+}
 
 [ $# -gt 0 ] || set -- gen law vet alone lint go temporald python conformance e2e vault
 report=$(mktemp)

@@ -32,4 +32,6 @@ type Role string
 const (
 	RoleServer Role = "server" // serves MCP, runs tools as activities; engine asyncio
 	RoleWorker Role = "worker" // runs workflow classes; engine temporal
+	// RoleReplay loads the code as a worker does, replays Launch.Histories and ends.
+	RoleReplay Role = "replay"
 )

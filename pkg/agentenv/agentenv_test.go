@@ -45,6 +45,8 @@ func TestParseStatus(t *testing.T) {
 	}{
 		"ready":         {line: `{"state":"ready","kind":"fastmcp","tools":["add"],"host_ms":5}`, want: agentenv.Status{State: agentenv.StateReady, Kind: agentenv.KindFastMCP, Tools: []string{"add"}, HostMS: 5}},
 		"failed":        {line: `{"state":"failed","reason":"main.py is missing"}`, want: agentenv.Status{State: agentenv.StateFailed, Reason: "main.py is missing"}},
+		"replayed":      {line: `{"state":"replayed","replay":{"run_id":"r","verdict":"non-deterministic","event_id":5,"expected":"timer","got":"activity a"}}`, want: agentenv.Status{State: agentenv.StateReplayed, Replay: &agentenv.Replay{RunID: "r", Verdict: agentenv.VerdictDifferent, EventID: 5, Expected: "timer", Got: "activity a"}}},
+		"replayed what": {line: `{"state":"replayed"}`, bad: true},
 		"unknown state": {line: `{"state":"odd"}`, bad: true},
 		"not JSON":      {line: `hello`, bad: true},
 	}

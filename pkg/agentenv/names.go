@@ -5,7 +5,19 @@ import "strings"
 const (
 	autoWorkflow = "AutoWorkflow_"
 	toolActivity = "tool:"
+	ofTheCloud   = "agentcloud."
 )
+
+// RoundTripWorkflow is a workflow type of the cloud's own in agents' workers: it waits for
+// RoundTripSignal and ends with the text that this carried.
+const (
+	RoundTripWorkflow = ofTheCloud + "round-trip"
+	RoundTripSignal   = "say"
+)
+
+// OfTheCloud says whether a workflow type or the id of a run is of the cloud's own, which
+// no agent may start.
+func OfTheCloud(name string) bool { return strings.HasPrefix(name, ofTheCloud) }
 
 // TaskQueue is where the workers of an app's workflow classes poll, all
 // versions alike: worker versioning keeps a run on the version it began with.

@@ -1,9 +1,11 @@
 // Package agenthost holds the launcher that runs a user's unmodified Python
-// agent, as files to extract and start:
+// agent, and the one of workflows in JavaScript and TypeScript, as files to extract and
+// start:
 //
 //	<venv>/bin/python -X utf8 <extracted>/agentcloud_host server|worker
+//	node <extracted>/node_host/worker.cjs worker|replay
 //
-// How it is talked to is the contract of package agentenv. This package starts
+// How they are talked to is the contract of package agentenv. This package starts
 // no process and builds no environment; the runtimes and the builder do.
 package agenthost
 
@@ -18,11 +20,29 @@ import (
 	"path/filepath"
 )
 
-//go:embed agentcloud_host/*.py
+//go:embed agentcloud_host/*.py node_host/*.cjs
 var files embed.FS
 
 // Package is the directory below the extracted one that Python is started with.
 const Package = "agentcloud_host"
+
+// Scripts below the extracted directory that Node is started with.
+const (
+	// NodeWorker runs workflows.
+	NodeWorker = "node_host/worker.cjs"
+	// NodeBundle makes one file of a project's workflows when it is built:
+	//
+	//	node <extracted>/node_host/bundle.cjs <app> <workflows> [<activities>]
+	//
+	// It leaves NodeBundled and NodeDescribed in the app's folder, and NodeActivities when
+	// those are TypeScript. A line that begins with
+	// NodeProblem says what a person must put right.
+	NodeBundle     = "node_host/bundle.cjs"
+	NodeBundled    = ".agentcloud/workflows.js"
+	NodeDescribed  = ".agentcloud/workflows.json"
+	NodeActivities = ".agentcloud/activities.cjs"
+	NodeProblem    = "problem: "
+)
 
 // Digest names the launcher's content: two builds with the same files agree.
 func Digest() string {

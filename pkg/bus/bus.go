@@ -136,7 +136,9 @@ func (b *Bus) streams() []jetstream.StreamConfig {
 		}
 	}
 	return []jetstream.StreamConfig{
-		stream(eventsStream, eventsAge, "registry.>", "scheduler.>", "builder.>", "secrets.>", "telemetry.>", "gateway.>"),
+		// Not "gateway.>": under it the gateway's replicas talk to each other, of which nothing
+		// is to be kept, and the gateway publishes no events.
+		stream(eventsStream, eventsAge, "registry.>", "scheduler.>", "builder.>", "secrets.>", "telemetry.>"),
 		stream(logsStream, logsAge, LogSubject(">")),
 		stream(deadStream, deadAge, "dead.>"),
 	}

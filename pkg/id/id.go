@@ -29,6 +29,9 @@ const (
 	Line             Kind = "lin"
 	Session          Kind = "ses"
 	Limit            Kind = "lim"
+	PriorityRule     Kind = "prr"
+	Batch            Kind = "bat"
+	Rollout          Kind = "rol"
 )
 
 // New returns a new id. Secrets get a random UUID, since their creation time is
@@ -38,6 +41,11 @@ func (k Kind) New() string {
 		return string(k) + "_" + uuid.NewString()
 	}
 	return string(k) + "_" + uuid.Must(uuid.NewV7()).String()
+}
+
+// Of returns the id that always belongs to the parts.
+func (k Kind) Of(parts ...string) string {
+	return string(k) + "_" + uuid.NewSHA1(uuid.NameSpaceOID, []byte(strings.Join(parts, "\x00"))).String()
 }
 
 // Valid says whether s is an id of this kind, in canonical form.

@@ -29,6 +29,9 @@ type Principal struct {
 	Email  string `json:"email,omitempty"`
 	// Admin says that the user administers the organisation.
 	Admin bool `json:"admin,omitempty"`
+	// GuestOrg is the organisation whose key an anonymous caller of an open app showed. It
+	// gives no rights; it says whose share of the app's queues is taken.
+	GuestOrg string `json:"guest,omitempty"`
 	// AppID is the app of a caller of kind Agent.
 	AppID string `json:"app,omitempty"`
 }

@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	// MaxMessage bounds a message in both directions, in bytes.
-	MaxMessage = 16 << 20
+	// MaxMessage bounds a message in both directions, in bytes: an argument or result of
+	// 16 MiB, and what is around it.
+	MaxMessage = 20 << 20
 	// DefaultDeadline bounds a unary call whose caller set no deadline; it is above
 	// the longest call we promise, a deploy of 300 s.
 	DefaultDeadline = 330 * time.Second

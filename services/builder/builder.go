@@ -81,7 +81,7 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 		builds: artifact.NewService(artifact.Deps{
 			Store: memory, Disk: files, Engine: packages, Publish: env.Bus.PublishLogs, Log: env.Log, Now: env.Now, NewID: id.Line.New,
 			Options: artifact.Options{
-				Prefer: cfg.Engine.PreferPythons, Deadline: cfg.Engine.Deadline, Parallel: cfg.Parallel,
+				Prefer: cfg.Engine.PreferPythons, NodeScripts: cfg.Engine.NodeScripts, Deadline: cfg.Engine.Deadline, Parallel: cfg.Parallel,
 				Abandon: cfg.Abandon, Grace: cfg.Grace, ResolutionAge: cfg.Engine.ResolutionAge,
 			},
 		}),

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -19,34 +18,7 @@ const approvalsPath = "/v1/approvals"
 func newApprovals() *cobra.Command {
 	cmd := &cobra.Command{Use: "approvals", Short: "Questions of runs that wait for a person"}
 	a := accessFlags(cmd)
-	cmd.AddCommand(newApprovalsList(a), newApprovalsAnswer(a), newApprovalsLink(a))
-	return cmd
-}
-
-func newApprovalsList(a *access) *cobra.Command {
-	var app, run string
-	cmd := &cobra.Command{Use: "list", Short: "List what is open, oldest first", Args: cobra.NoArgs}
-	cmd.Flags().StringVar(&app, "app", "", "only of the app with this id")
-	cmd.Flags().StringVar(&run, "run", "", "only of the run with this id")
-	format := formatFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := a.client()
-		if err != nil {
-			return err
-		}
-		var res schedulerv1.ListQuestionsResponse
-		query := url.Values{"targetId": {app}, "runId": {run}}
-		if err := c.call(cmd.Context(), http.MethodGet, approvalsPath+"?"+query.Encode(), nil, &res); err != nil {
-			return err
-		}
-		return show(cmd.OutOrStdout(), *format, &res, func(out io.Writer) error {
-			rows := [][]string{{"QUESTION", "ASKED", "RUN", "MESSAGE"}}
-			for _, q := range res.GetQuestions() {
-				rows = append(rows, []string{q.GetQuestionId(), q.GetAskedAt().AsTime().Local().Format(time.DateTime), q.GetWorkflowId(), messageOf(q)})
-			}
-			return table(out, rows)
-		})
-	}
+	cmd.AddCommand(newApprovalsList(a), newApprovalsShow(a), newApprovalsAnswer(a), newApprovalsLink(a))
 	return cmd
 }
 
@@ -92,9 +64,9 @@ func newApprovalsAnswer(a *access) *cobra.Command {
 			return err
 		}
 		if !res.GetAccepted() {
-			return fmt.Errorf("somebody else has answered this question before, or its run has ended")
+			return fmt.Errorf("somebody else has answered this question before, its time is over, or its run needs no answer any more")
 		}
-		return show(cmd.OutOrStdout(), *format, &res, func(out io.Writer) error {
+		return showMessage(cmd.OutOrStdout(), *format, &res, func(out io.Writer) error {
 			_, err := fmt.Fprintln(out, "answered")
 			return err
 		})
@@ -104,7 +76,7 @@ func newApprovalsAnswer(a *access) *cobra.Command {
 
 func newApprovalsLink(a *access) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "link QUESTION", Short: "Make a link to a page on which anybody who has it can answer, for 7 days", Args: exactly("QUESTION"),
+		Use: "link QUESTION", Short: "Make a link to a page on which anybody who has it can answer, for 7 days or until the question's deadline", Args: exactly("QUESTION"),
 	}
 	format := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -14,9 +14,9 @@ import (
 )
 
 func newApps() *cobra.Command {
-	cmd := &cobra.Command{Use: "apps", Short: "Apps that are not deployed: servers that run elsewhere"}
+	cmd := &cobra.Command{Use: "apps", Short: "List and show apps, wake them, and connect servers that run elsewhere"}
 	a := accessFlags(cmd)
-	cmd.AddCommand(newAppsConnect(a))
+	cmd.AddCommand(newAppsList(a), newAppsDescribe(a), newAppsWake(a), newAppsConnect(a))
 	return cmd
 }
 

@@ -103,6 +103,14 @@ func (c *client) appID(ctx context.Context, app string) (string, error) {
 	return found.GetAppId(), err
 }
 
+// targetID finds an app's id by its name; an id of an app or a configuration is itself.
+func (c *client) targetID(ctx context.Context, target string) (string, error) {
+	if strings.HasPrefix(target, "apcnf_") {
+		return target, nil
+	}
+	return c.appID(ctx, target)
+}
+
 // app finds an app by its name or its id.
 func (c *client) app(ctx context.Context, app string) (*registryv1.App, error) {
 	var res registryv1.ListAppsResponse
@@ -118,8 +126,10 @@ func (c *client) app(ctx context.Context, app string) (*registryv1.App, error) {
 			return found, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no app %q; `mcp-agent cloud servers list` shows those there are", app)
+	return nil, fmt.Errorf("%w %q; `mcp-agent cloud servers list` shows those there are", errNoApp, app)
 }
+
+var errNoApp = errors.New("there is no app")
 
 // keyed adds the caller's key to each request.
 type keyed struct{ key string }

@@ -1,6 +1,6 @@
 // Package cli is the platform's own command line: what a platform team and a person
 // with a laptop need beside the public `mcp-agent`. It is a thin client of the REST
-// surface and of the apps' MCP servers, and deploys nothing itself.
+// surface and of the apps' MCP servers.
 package cli
 
 import (
@@ -37,13 +37,16 @@ func New(out io.Writer, more ...*cobra.Command) *cobra.Command {
 		Use:   "agentcloud",
 		Short: "MCP Agent Cloud on your own machines",
 		Long: "MCP Agent Cloud turns an agent into a production service.\n\n" +
-			"Agents are deployed with the public `mcp-agent` command line; this one starts a cloud,\nhands out keys and calls what was deployed.",
+			"Agents are deployed with the public `mcp-agent` command line, servers of other kinds with this one,\nwhich also starts a cloud, hands out keys and calls what was deployed.",
 		Version: service.Version(), SilenceUsage: true, SilenceErrors: true,
 	}
 	root.SetOut(out)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage("%v; see `%s --help`", err, cmd.CommandPath()) })
 	root.AddCommand(more...)
-	root.AddCommand(newEnv(), newDoctor(), newKeys(), newUsers(), newApps(), newApprovals(), newLimits(), newCall(), newRun())
+	root.AddCommand(
+		newEnv(), newDoctor(), newKeys(), newUsers(), newApps(), newVersions(), newRollouts(), newApprovals(), newHealth(), newLimits(), newRuns(),
+		newSchedules(), newSchema(), newCheck(), newPriorities(), newQueues(), newBatches(), newSidecars(), newCall(), newDeploy(), newRun(),
+	)
 	return root
 }
 

@@ -33,7 +33,8 @@ var needs = []need{
 	{Name: "python3", version: "--version", Required: true, Why: "runs agents", Get: "apt-get install python3 python3-venv, or uv python install"},
 	{Name: "uv", own: true, version: "--version", Required: true, Why: "installs agents' packages", Get: "make setup, or pipx install uv"},
 	{Name: "mcp-agent", own: true, version: "version", Why: "deploys agents (the public command line)", Get: "make setup, or uv tool install 'mcp-agent' --with 'mcp<2'"},
-	{Name: "node", version: "--version", Why: "the public command line's uploader; MCP servers started by npx", Get: "apt-get install nodejs npm"},
+	{Name: "node", version: "--version", Why: "the public command line's uploader; Node servers, and those started by npx", Get: "apt-get install nodejs npm"},
+	{Name: "runc", version: "--version", Why: "runs OCI images", Get: "apt-get install runc"},
 	{Name: "npx", version: "--version", Why: "the public command line's uploader; MCP servers started by npx", Get: "apt-get install npm"},
 	{Name: "git", version: "--version", Why: "source metadata of deploys", Get: "apt-get install git"},
 }

@@ -12,7 +12,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const pollEvery = 250 * time.Millisecond
+const (
+	pollEvery = 250 * time.Millisecond
+	// priorityKey is the _meta key by which the gateway takes a run's priority.
+	priorityKey = "io.agentcloud/priority"
+)
 
 // status is what workflows-get_status tells.
 type status struct {
@@ -29,14 +33,15 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run APP WORKFLOW [ARGUMENTS]", Short: "Run a workflow of a deployed app and print its result",
 		Long:    "Run a workflow of a deployed app, as an MCP client does, and print its result. ARGUMENTS is a JSON object.",
-		Example: "  agentcloud run hello Greet '{\"name\": \"Ada\"}'", Args: cobra.RangeArgs(2, 3),
+		Example: "  agentcloud run hello Greet '{\"name\": \"Ada\"}'\n  agentcloud run hello Greet '{\"name\": \"Ada\"}' --priority 5", Args: cobra.RangeArgs(2, 3),
 	}
 	a := accessFlags(cmd)
 	callFlags(cmd, &answer, &wait)
+	priority := priorityFlag(cmd)
 	format := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.withApp(cmd.Context(), args, answer, wait, func(ctx context.Context, s *mcp.ClientSession, arguments map[string]any) error {
-			end, err := follow(ctx, s, args[1], arguments)
+			end, err := follow(ctx, s, args[1], arguments, *priority)
 			if err != nil {
 				return err
 			}
@@ -50,17 +55,21 @@ func newRun() *cobra.Command {
 }
 
 // follow starts a workflow and asks how it is until it has ended.
-func follow(ctx context.Context, s *mcp.ClientSession, workflow string, arguments map[string]any) (status, error) {
+func follow(ctx context.Context, s *mcp.ClientSession, workflow string, arguments map[string]any, priority int32) (status, error) {
 	var run status
-	params := map[string]any{"run_parameters": arguments}
-	if err := ask(ctx, s, "workflows-"+workflow+"-run", params, &run); err != nil {
+	params := &mcp.CallToolParams{Name: "workflows-" + workflow + "-run", Arguments: map[string]any{"run_parameters": arguments}}
+	if priority != 0 {
+		params.Meta = mcp.Meta{priorityKey: priority}
+	}
+	if err := ask(ctx, s, params, &run); err != nil {
 		return run, err
 	}
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
 		now := status{RunID: run.RunID}
-		if err := ask(ctx, s, "workflows-get_status", map[string]any{"run_id": run.RunID}, &now); err != nil {
+		how := &mcp.CallToolParams{Name: "workflows-get_status", Arguments: map[string]any{"run_id": run.RunID}}
+		if err := ask(ctx, s, how, &now); err != nil {
 			return now, err
 		}
 		switch now.Status {
@@ -78,8 +87,8 @@ func follow(ctx context.Context, s *mcp.ClientSession, workflow string, argument
 }
 
 // ask calls a tool and reads its JSON result.
-func ask(ctx context.Context, s *mcp.ClientSession, tool string, arguments map[string]any, into any) error {
-	res, err := s.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: arguments})
+func ask(ctx context.Context, s *mcp.ClientSession, call *mcp.CallToolParams, into any) error {
+	res, err := s.CallTool(ctx, call)
 	if err != nil {
 		return err
 	}
@@ -93,7 +102,7 @@ func ask(ctx context.Context, s *mcp.ClientSession, tool string, arguments map[s
 		return errors.New(text)
 	}
 	if err := json.Unmarshal([]byte(text), into); err != nil {
-		return fmt.Errorf("%s answered what is no JSON: %.200s", tool, text)
+		return fmt.Errorf("%s answered what is no JSON: %.200s", call.Name, text)
 	}
 	return nil
 }

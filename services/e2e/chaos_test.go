@@ -53,7 +53,8 @@ func TestChaos(t *testing.T) {
 	if os.Getenv("AGENTCLOUD_CHAOS") == "" {
 		t.Skip("`make chaos` runs this")
 	}
-	v := newVictim(t, findTools(t), "--processes")
+	// What was live before ends at once, so that the end is one of the points.
+	v := newVictim(t, findTools(t), "--processes", "--set", "scheduler.deploy.keep_warm=0s")
 	for i, b := range blows() {
 		if !t.Run(fmt.Sprintf("%02d %s", i, b), func(t *testing.T) {
 			v.t = t

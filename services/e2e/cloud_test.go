@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,9 @@ const (
 	appPorts   = 200
 )
 
+// soon lets a cloud look after workflows more often than people need.
+var soon = []string{"--set", "scheduler.health.every=1s", "--set", "scheduler.health.patience=3s", "--set", "scheduler.health.settle=2s", "--set", "scheduler.scale.down=4s"}
+
 // cloud is a running `agentcloud up`.
 type cloud struct {
 	tools tools
@@ -35,6 +39,12 @@ type cloud struct {
 	cache string
 	model string
 	extra []string // of the environment
+	// front is before the replicas of the gateway, where there are two.
+	front *front
+	// second is the second of them.
+	second *replica
+	// all runs scripts that usually run in another mode.
+	all bool
 
 	cmd   *exec.Cmd
 	out   *bytes.Buffer
@@ -84,7 +94,7 @@ func (c *cloud) start(t *testing.T) {
 	t.Helper()
 	note := filepath.Join(c.data, "cloud.json")
 	_ = os.Remove(note)
-	args := append([]string{"up", "--data", c.data, "--http", "127.0.0.1:0", "--temporal-ui", "", "--app-ports", c.ports, "--log-level", "debug"}, c.mode...)
+	args := append([]string{"up", "--data", c.data, "--http", "127.0.0.1:0", "--temporal-ui", "", "--app-ports", c.ports, "--log-level", "debug"}, slices.Concat(soon, c.mode)...)
 	c.cmd, c.out, c.done = exec.Command(filepath.Join(c.tools.bin, "agentcloud"), args...), &bytes.Buffer{}, make(chan error, 1)
 	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
 	c.cmd.Env = append(os.Environ(), c.extra...)
@@ -207,6 +217,7 @@ func (c *cloud) setup(env *testscript.Env) error {
 		"DATA="+c.data, "BIN="+c.tools.bin, "URL="+c.url, "EMAIL="+email, "EXAMPLES="+c.tools.examples, "PYTHON="+c.tools.python, "CANARY="+canary,
 		"MODEL="+c.model, "CLIENTS="+filepath.Join(c.tools.bin, "clients"),
 	)
+	env.Values[frontKey{}] = c.front
 	return nil
 }
 
@@ -224,15 +235,26 @@ func machine() []string {
 }
 
 func (c *cloud) condition(name string) (bool, error) {
-	if name == "six" {
+	switch name {
+	case "six":
 		return len(c.mode) > 0, nil
+	case "two": // gateways
+		return c.front != nil, nil
+	case "all": // scripts in all modes
+		return c.all || os.Getenv("AGENTCLOUD_E2E_ALL") != "", nil
 	}
 	return false, fmt.Errorf("there is no condition %q", name)
 }
 
+// ranges counts the ranges of ports that this process has given: tests run in parallel,
+// and a cloud binds its range only when apps come.
+var ranges atomic.Int64
+
 func freeRange(t *testing.T) string {
 	t.Helper()
-	for first := 20000 + os.Getpid()%20*500; first < 32000; first += appPorts {
+	const all = (32000 - 20000) / appPorts
+	for range all {
+		first := 20000 + (os.Getpid()%20*3+int(ranges.Add(1)))%all*appPorts
 		if rangeFree(first) {
 			return fmt.Sprintf("%d-%d", first, first+appPorts-1)
 		}

@@ -56,5 +56,17 @@ func capture(ts *testscript.TestScript, neg bool, args []string) {
 	if len(found) < 2 {
 		ts.Fatalf("no match of %q", args[1])
 	}
-	ts.Setenv(args[0], found[1])
+	ts.Setenv(args[0], throughFront(ts, found[1]))
+}
+
+// frontKey is where a script's cloud has its front.
+type frontKey struct{}
+
+// throughFront makes an app's address the one before its replicas, where there are some.
+func throughFront(ts *testscript.TestScript, captured string) string {
+	front, _ := ts.Value(frontKey{}).(*front)
+	if front == nil || !strings.HasPrefix(captured, "http://"+firstReplica+":") {
+		return captured
+	}
+	return front.before(captured)
 }

@@ -7,8 +7,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestCLI runs every script against one process and against six. All scripts of a run
-// share a cloud, each as a user in an organisation of its own.
+// TestCLI runs the scripts against one process and against six. Most say in which of both
+// they are enough; AGENTCLOUD_E2E_ALL=1 runs each in both. All scripts of a run share a
+// cloud, each as a user in an organisation of its own.
 func TestCLI(t *testing.T) {
 	tools := findTools(t)
 	for mode, flags := range modes(t) {

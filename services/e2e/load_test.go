@@ -24,6 +24,11 @@ const (
 // endpoint is an MCP server by streamable HTTP.
 type endpoint struct {
 	name, url, key string
+	// pids are the processes, with those that they start, whose time is its own; none:
+	// that is not measured.
+	pids []int
+	// prefix is before the names of its tools.
+	prefix string
 }
 
 // caller is one session at an endpoint. It reads no more of an answer than it must, so
@@ -79,8 +84,8 @@ func (c *caller) send(body []byte) ([]byte, error) {
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
-	if errors.Is(err, io.ErrUnexpectedEOF) && bytes.HasSuffix(raw, []byte("\r\n\r\n")) {
-		err = nil // the agent's server sometimes hangs up after its last event, not at its stream's end
+	if errors.Is(err, io.ErrUnexpectedEOF) && (bytes.HasSuffix(raw, []byte("\r\n\r\n")) || bytes.HasSuffix(raw, []byte("\n\n"))) {
+		err = nil // agents' servers, and Go's proxy, sometimes hang up after the last event, not at the stream's end
 	}
 	if err == nil && res.StatusCode >= http.StatusMultipleChoices {
 		err = fmt.Errorf("HTTP %d: %s", res.StatusCode, raw)
@@ -107,6 +112,7 @@ func (c *caller) call(body []byte) error {
 type figures struct {
 	p50  time.Duration
 	rate float64 // calls a second of a crowd
+	cpu  float64 // seconds of a processor for each of those calls
 }
 
 // compare measures targets by turns, the order turned every round.
@@ -116,7 +122,9 @@ func compare(t *testing.T, body map[string][]byte, targets ...endpoint) map[stri
 	for round := range rounds {
 		for i := range targets {
 			e := targets[(i+round)%len(targets)]
-			seen[e.name] = append(seen[e.name], figures{p50: latency(t, e, body[e.name]), rate: rate(t, e, body[e.name])})
+			one := figures{p50: latency(t, e, body[e.name])}
+			one.rate, one.cpu = rate(t, e, body[e.name])
+			seen[e.name] = append(seen[e.name], one)
 		}
 	}
 	medians := map[string]figures{}
@@ -124,6 +132,7 @@ func compare(t *testing.T, body map[string][]byte, targets ...endpoint) map[stri
 		medians[name] = figures{
 			p50:  median(all, func(f figures) time.Duration { return f.p50 }),
 			rate: median(all, func(f figures) float64 { return f.rate }),
+			cpu:  median(all, func(f figures) float64 { return f.cpu }),
 		}
 	}
 	return medians
@@ -154,8 +163,9 @@ func latency(t *testing.T, e endpoint, body []byte) time.Duration {
 	return took[len(took)/2]
 }
 
-// rate is how many calls a second a crowd gets answered, each with a session of its own.
-func rate(t *testing.T, e endpoint, body []byte) float64 {
+// rate is how many calls a second a crowd gets answered, each with a session of its own,
+// and what processor time a call takes.
+func rate(t *testing.T, e endpoint, body []byte) (perSecond, cpu float64) {
 	t.Helper()
 	callers := make([]*caller, crowd)
 	for i := range callers {
@@ -163,7 +173,7 @@ func rate(t *testing.T, e endpoint, body []byte) float64 {
 	}
 	var group sync.WaitGroup
 	counts, errs := make([]int, crowd), make([]error, crowd)
-	began := time.Now()
+	used, began := processorSeconds(e.pids), time.Now()
 	for i, c := range callers {
 		group.Go(func() {
 			for time.Since(began) < together && errs[i] == nil {
@@ -180,5 +190,6 @@ func rate(t *testing.T, e endpoint, body []byte) float64 {
 	for _, n := range counts {
 		total += n
 	}
-	return float64(total) / time.Since(began).Seconds()
+	took := time.Since(began).Seconds()
+	return float64(total) / took, (processorSeconds(e.pids) - used) / float64(max(total, 1))
 }

@@ -13,8 +13,9 @@ const backLimit = 20 * time.Second
 // TestRestart stops a cloud, as a person does and as a power cut does: on the same
 // data it goes on where it was, soon. What no version needs is deleted on the way.
 func TestRestart(t *testing.T) {
-	v := newVictim(t, findTools(t), "--set", "scheduler.deploy.garbage=1s", "--set", "scheduler.deploy.keep_versions=1",
-		"--set", "builder.engine.deadline=30s", "--set", "builder.grace=30s")
+	t.Parallel()
+	v := newVictim(t, findTools(t), "--set", "scheduler.deploy.garbage=1s", "--set", "scheduler.deploy.keep_versions=1", "--set", "scheduler.deploy.keep_warm=0s",
+		"--set", "builder.engine.deadline=75s", "--set", "builder.grace=75s")
 	for name, end := range map[string]func(){
 		"stopped": func() { v.cloud.stop(v.t) },
 		"killed": func() {
@@ -38,7 +39,7 @@ func TestRestart(t *testing.T) {
 	}
 	v.t = t
 	v.deploy(nil)
-	eventually(t, time.Minute, v.onlyOneBundle)
+	eventually(t, 3*time.Minute, v.onlyOneBundle)
 	v.whole()
 	v.cloud.stop(t)
 	v.cloud.searchSecrets(t)

@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,38 +42,11 @@ func startStock(t *testing.T, tools tools, project string) endpoint {
 	return endpoint{name: "the framework's own server", url: "http://127.0.0.1:" + port + "/mcp"}
 }
 
-const bareProxyOf = "AGENTCLOUD_BARE_PROXY_OF"
-
-// TestMain lets this program be a bare reverse proxy as well: in a process of its own,
-// as the cloud is.
+// TestMain lets this program be another one as well: in a process of its own, as the
+// cloud is.
 func TestMain(m *testing.M) {
-	if target := os.Getenv(bareProxyOf); target != "" {
-		bareProxy(target, os.Getenv("AGENTCLOUD_BARE_PROXY_ON"))
-	}
+	besides()
 	os.Exit(m.Run())
-}
-
-func bareProxy(target, listen string) {
-	u, err := url.Parse(target)
-	if err == nil {
-		err = http.ListenAndServe(listen, &httputil.ReverseProxy{ //nolint:gosec // for a minute, on loopback
-			FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) },
-		})
-	}
-	_, _ = fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
-
-func startBareProxy(t *testing.T, target string) endpoint {
-	t.Helper()
-	port := freePort(t)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), bareProxyOf+"="+target, "AGENTCLOUD_BARE_PROXY_ON=127.0.0.1:"+port)
-	out := &bytes.Buffer{}
-	cmd.Stderr = out
-	startProgram(t, cmd)
-	awaitPort(t, port, out)
-	return endpoint{name: "a bare Go reverse proxy", url: "http://127.0.0.1:" + port + "/mcp"}
 }
 
 func startProgram(t *testing.T, cmd *exec.Cmd) {

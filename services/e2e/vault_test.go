@@ -22,10 +22,11 @@ func TestVault(t *testing.T) {
 	}
 	address, token := startVault(t, binary)
 	cloud := startCloud(t, tools, "--vault", address, "--vault-token-file", token)
+	cloud.all = true
 	t.Run("scripts", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Files: []string{"testdata/cli/environment.txtar", "testdata/cli/configure.txtar"},
-			Setup: cloud.setup, Cmds: commands(), RequireExplicitExec: true,
+			Setup: cloud.setup, Cmds: commands(), Condition: cloud.condition, RequireExplicitExec: true,
 		})
 	})
 	cloud.stop(t)

@@ -152,11 +152,17 @@ func (v *victim) startRun(tool string, arguments map[string]any) string {
 	if err != nil {
 		v.t.Fatalf("%s: %v", tool, err)
 	}
+	return runOf(v.t, out)
+}
+
+// runOf is the run that an answer says was started.
+func runOf(t *testing.T, answer string) string {
+	t.Helper()
 	var started struct {
 		RunID string `json:"run_id"`
 	}
-	if err := json.Unmarshal([]byte(out), &started); err != nil || started.RunID == "" {
-		v.t.Fatalf("%s answered %s", tool, out)
+	if err := json.Unmarshal([]byte(answer), &started); err != nil || started.RunID == "" {
+		t.Fatalf("no run was started: %s", answer)
 	}
 	return started.RunID
 }

@@ -52,6 +52,15 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s is %q; write host:port", name, address))
 		}
 	}
+	if c.Edge.QuestionWait <= 0 {
+		errs = append(errs, fmt.Errorf("edge.question_wait is %s; write a duration above 0", c.Edge.QuestionWait))
+	}
+	if c.Edge.Outcomes <= 0 {
+		errs = append(errs, fmt.Errorf("edge.outcomes is %s; write a duration above 0", c.Edge.Outcomes))
+	}
+	if c.Edge.WakeWaiters < 1 {
+		errs = append(errs, fmt.Errorf("edge.wake_waiters is %d; at least one call must be able to wait", c.Edge.WakeWaiters))
+	}
 	return errors.Join(append(errs, c.Edge.Limits.Validate())...)
 }
 
@@ -100,7 +109,7 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 	r := &room{env: env, cfg: cfg, auth: who, edge: edge.New(edge.Deps{
 		Log: env.Log, Auth: who, Bus: env.Bus, Config: cfg.Edge, Seal: ring,
 		Limits: registryv1.NewLimitsServiceClient(to.registry), Registry: registryv1.NewAppsServiceClient(to.registry), Scheduler: schedulerv1.NewDeploymentsServiceClient(to.scheduler),
-		Runs: schedulerv1.NewRunsServiceClient(to.scheduler), Telemetry: telemetryv1.NewLogsServiceClient(to.telemetry),
+		Runs: schedulerv1.NewRunsServiceClient(to.scheduler), Calls: schedulerv1.NewCallsServiceClient(to.scheduler), Sleep: schedulerv1.NewSleepServiceClient(to.scheduler), Outcomes: schedulerv1.NewRolloutOutcomesServiceClient(to.scheduler), Telemetry: telemetryv1.NewLogsServiceClient(to.telemetry),
 	})}
 	if r.api, err = r.routes(ctx, to, ring); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/framing"
 )
 
 const (
@@ -51,7 +52,7 @@ func (r *room) serveHTTP(ctx context.Context) error {
 			_ = server.Close()
 		}
 	})
-	err := server.Serve(r.listening)
+	err := framing.Serve(server, r.listening)
 	if !stop() {
 		<-stopped
 	}

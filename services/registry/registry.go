@@ -102,8 +102,9 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 		env: env, db: db, access: access.NewService(rows),
 		accounts: accounts.NewService(accounts.Deps{Store: rows, Now: env.Now}),
 		apps: apps.NewService(apps.Deps{
-			Store: rows, Scheduler: schedulerv1.NewDeploymentsServiceClient(scheduler),
-			Secrets: secretsv1.NewSecretsServiceClient(secrets), Places: cfg.places(),
+			Store: rows, Scheduler: schedulerv1.NewDeploymentsServiceClient(scheduler), Versions: schedulerv1.NewVersionsServiceClient(scheduler),
+			Rollouts: schedulerv1.NewRolloutsServiceClient(scheduler),
+			Secrets:  secretsv1.NewSecretsServiceClient(secrets), Places: cfg.places(),
 			Log: env.Log, Now: env.Now, Changed: apps.NewBroadcast(),
 		}),
 		limits: limits.NewService(limits.Deps{Store: rows, Now: env.Now, Changed: apps.NewBroadcast()}),
@@ -114,6 +115,8 @@ func New(ctx context.Context, cfg Config, env service.Env) (service.Service, err
 // Register serves the contracts.
 func (r *room) Register(s grpc.ServiceRegistrar) {
 	registryv1.RegisterAppsServiceServer(s, r.apps)
+	registryv1.RegisterVersionsServiceServer(s, r.apps)
+	registryv1.RegisterRolloutsServiceServer(s, r.apps)
 	registryv1.RegisterAccountsServiceServer(s, r.accounts)
 	registryv1.RegisterAccessServiceServer(s, r.access)
 	registryv1.RegisterLimitsServiceServer(s, r.limits)

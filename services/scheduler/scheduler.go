@@ -21,16 +21,31 @@ import (
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/agentclient"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/batches"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/bell"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/calls"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/deployments"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/endpoints"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/failpoint"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/health"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/questions"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/queues"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/replays"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/rollouts"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runs"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/schedules"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/sleep"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/temporaledge"
 )
+
+// rolloutSettle is how long gateways, which tell each second, may go on telling of a
+// rollout that has ended: of calls that were under way, too.
+const rolloutSettle = 5 * time.Second
 
 // consumer is the durable name under which this room hears of the registry's news.
 const consumer = "scheduler"
@@ -51,9 +66,22 @@ type room struct {
 	table       *endpoints.Table
 	agents      agents
 	deployments *deployments.Service
+	rollouts    *rollouts.Service
 	runs        *runs.Service
+	operations  *runs.Operations
 	tools       *runs.ToolWorkers
 	questions   *questions.Service
+	bell        *bell.Bell
+	sleep       *sleep.Service
+	health      *health.Service
+	replays     *replays.Service
+	schedules   *schedules.Service
+	calls       *calls.Service
+	priorities  *priorities.Service
+	queues      *queues.Service
+	batches     *batches.Service
+	payloads    *payloads.Passage
+	values      values
 	edge        *temporaledge.Edge
 	edgeOn      net.Listener
 	draining    chan struct{}
@@ -66,6 +94,15 @@ type asked = questions.Service
 type runsServer struct {
 	*runs.Service
 	*asked
+}
+
+// SignalRun answers the question that waits for the signal; no question, and it is a
+// signal like others.
+func (s runsServer) SignalRun(ctx context.Context, req *schedulerv1.SignalRunRequest) (*schedulerv1.SignalRunResponse, error) {
+	if ok, err := s.AnswerBySignal(ctx, req); ok || err != nil {
+		return &schedulerv1.SignalRunResponse{Found: ok}, err
+	}
+	return s.Service.SignalRun(ctx, req)
 }
 
 // New builds the room.
@@ -91,21 +128,42 @@ func build(ctx context.Context, cfg Config, env service.Env, a agents) (*room, e
 		return nil, err
 	}
 	r := &room{
-		env: env, db: db, store: store.New(db), namespaces: directory, table: endpoints.NewTable(), agents: a,
-		tools: runs.NewToolWorkers(directory, env.Log), draining: make(chan struct{}),
+		env: env, db: db, store: store.New(db), namespaces: directory, table: endpoints.NewTable(), agents: a, bell: bell.New(env.Now),
+		draining: make(chan struct{}),
+	}
+	if err := r.openPayloads(ctx, cfg.Payloads); err != nil {
+		return nil, err
 	}
 	record := runs.NewRecorder(r.store)
-	if err := r.openEdge(cfg, record); err != nil {
+	r.tools = runs.NewToolWorkers(directory, runs.BeginScheduled{Store: r.store, Record: record, Policy: policy(cfg), Now: env.Now}, cfg.Tools.AtOnce, cfg.Tools.Weights, env.Log)
+	seen := health.NewWatch(env.Now)
+	r.health = health.NewService(health.Deps{
+		Store: r.store, Namespaces: directory, Watch: seen, Limits: cfg.Health.limits(), Log: env.Log, Now: env.Now,
+	})
+	if err := r.openEdge(cfg, record, watch{seen, r.bell}); err != nil {
 		return nil, err
 	}
 	r.answerRuns(cfg, record)
-	return r, r.answerDeployments(cfg, record)
+	if err := r.answerDeployments(cfg, record); err != nil {
+		return nil, err
+	}
+	r.rollouts = rollouts.NewService(rollouts.Deps{
+		Store: r.store, Deployments: r.deployments, Namespaces: r.namespaces, Patience: patience(cfg), Settle: rolloutSettle,
+		Log: r.env.Log, Now: r.env.Now, NewID: id.Rollout.New,
+	})
+	r.replays = replays.NewService(replays.Deps{
+		Store: r.store, Runs: r.runs, Versions: r.deployments, Namespaces: r.namespaces, Payloads: r.payloads, Record: record, Tools: r.tools,
+		Log: r.env.Log, Now: r.env.Now, NewUUID: uuid.NewString,
+	})
+	r.answerBatches(cfg)
+	r.answerSleep(cfg)
+	return r, nil
 }
 
 // openEdge listens at once, since agents are told the address.
-func (r *room) openEdge(cfg Config, record *runs.Recorder) error {
+func (r *room) openEdge(cfg Config, record *runs.Recorder, seen temporaledge.Watch) error {
 	edge, err := temporaledge.New(temporaledge.Deps{
-		Upstream: cfg.Temporal.Address, Agents: r.store, Runs: r.store, Facts: record, Log: r.env.Log, Now: r.env.Now,
+		Upstream: cfg.Temporal.Address, Agents: r.store, Runs: r.store, Facts: record, Watch: seen, Payloads: r.payloads, Log: r.env.Log, Now: r.env.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the edge before Temporal: %w", err)
@@ -119,15 +177,37 @@ func (r *room) openEdge(cfg Config, record *runs.Recorder) error {
 }
 
 func (r *room) answerRuns(cfg Config, record *runs.Recorder) {
+	r.priorities = priorities.NewService(priorities.Deps{Store: r.store, Now: r.env.Now, NewID: id.PriorityRule.New})
+	r.queues = queues.NewService(queues.Deps{Store: r.store, Namespaces: r.namespaces, Now: r.env.Now})
 	r.runs = runs.NewService(runs.Deps{
-		Store: r.store, Namespaces: r.namespaces, Record: record, Tools: r.tools,
-		Policy: flow.ActivityPolicy{
-			StartToClose: cfg.Tools.Timeout, Heartbeat: cfg.Tools.Heartbeat, MaxTries: int32(cfg.Tools.Tries), //nolint:gosec // a small number
-		},
+		Store: r.store, Namespaces: r.namespaces, Record: record, Tools: r.tools, Priorities: r.priorities, Payloads: r.payloads, Bell: r.bell,
+		Policy:    policy(cfg),
+		Stop:      runs.Patience{Grace: cfg.Cancel.Grace, Longest: cfg.Cancel.Longest},
 		Retention: cfg.Temporal.Retention, Draining: r.draining, Log: r.env.Log, Now: r.env.Now, NewUUID: uuid.NewString,
 	})
+	r.schedules = schedules.NewService(schedules.Deps{Store: r.store, Namespaces: r.namespaces, Runs: r.runs, Log: r.env.Log, Now: r.env.Now})
 	r.questions = questions.NewService(questions.Deps{
-		Store: r.store, Runs: r.runs, Namespaces: r.namespaces, Draining: r.draining, Log: r.env.Log, Now: r.env.Now, NewID: id.Question.New,
+		Store: r.store, Runs: r.runs, Namespaces: r.namespaces, Bell: r.bell, Draining: r.draining, Deadline: cfg.Questions.Deadline,
+		Log: r.env.Log, Now: r.env.Now, NewID: id.Question.New,
+	})
+	r.operations = runs.NewOperations(r.runs, r.questions)
+	r.calls = calls.NewService(calls.Deps{Store: r.store, Namespaces: r.namespaces, Log: r.env.Log})
+}
+
+// policy is how bodies of tools are run.
+func policy(cfg Config) flow.ActivityPolicy {
+	return flow.ActivityPolicy{
+		Heartbeat: cfg.Tools.Heartbeat, MaxTries: int32(cfg.Tools.Tries), //nolint:gosec // a small number
+	}
+}
+
+func (r *room) answerBatches(cfg Config) {
+	r.batches = batches.NewService(batches.Deps{
+		Store: r.store, Runs: r.runs, System: r.namespaces.System, Retention: cfg.Temporal.Retention,
+		Bounds: batches.Bounds{
+			Items: cfg.Batches.Items, Bytes: cfg.Batches.MiB << 20, Open: cfg.Batches.Open, Concurrency: cfg.Batches.Concurrency, Runs: cfg.Batches.Runs,
+		},
+		Draining: r.draining, Log: r.env.Log, Now: r.env.Now, NewID: id.Batch.New,
 	})
 }
 
@@ -144,13 +224,19 @@ func (r *room) answerDeployments(cfg Config, record *runs.Recorder) error {
 		Store: r.store, Table: r.table, Runtime: r.agents.runtime, Prober: r.agents.prober,
 		Remote: agentclient.Remote{Addresses: cfg.Deploy.RemoteAddresses},
 		Builds: builderv1.NewBuildsServiceClient(builder), Secrets: secretsv1.NewSecretsServiceClient(broker),
-		Namespaces: r.namespaces, Record: record, Failpoints: failpoint.New(r.env.DataDir),
+		Namespaces: r.namespaces, Payloads: r.payloads, Schedules: r.schedules, Record: record, Failpoints: failpoint.New(r.env.DataDir),
+		Publish:  r.env.Bus.PublishLogs,
 		Options:  options(cfg, r.edgeOn.Addr().String()),
-		Patience: flow.Patience{Build: cfg.Deploy.Build, Outage: cfg.Deploy.Outage, Health: cfg.Deploy.Health},
+		Patience: patience(cfg),
 		Garbage:  deployments.Garbage{Every: cfg.Deploy.Garbage, Keep: cfg.Deploy.KeepVersions},
 		Draining: r.draining, Log: r.env.Log, Now: r.env.Now, NewID: id.Instance.New,
 	})
 	return nil
+}
+
+// patience is how long the steps of a deploy may take.
+func patience(cfg Config) flow.Patience {
+	return flow.Patience{Build: cfg.Deploy.Build, Outage: cfg.Deploy.Outage, Health: cfg.Deploy.Health}
 }
 
 func options(cfg Config, edge string) deployments.Options {
@@ -158,7 +244,8 @@ func options(cfg Config, edge string) deployments.Options {
 		edge = cfg.Edge.Advertise
 	}
 	return deployments.Options{
-		EdgeAddress: edge, CallbackURL: cfg.CallbackURL, DrainSeconds: int(cfg.Agents.Drain / time.Second), LogLevel: cfg.Agents.LogLevel,
+		KeepWarm: cfg.Deploy.KeepWarm, EdgeAddress: edge, CallbackURL: cfg.CallbackURL, DrainSeconds: int(cfg.Agents.Drain / time.Second), LogLevel: cfg.Agents.LogLevel, SleepAfter: cfg.Sleep.After, MostProcesses: cfg.Scale.Max,
+		Replays: deployments.ReplayOptions{Policy: cfg.Deploy.Replay, Runs: cfg.Deploy.ReplayRuns, Within: cfg.Deploy.ReplayWithin},
 		Activity: agentenv.Activity{
 			StartToCloseSeconds: cfg.Tools.Timeout.Seconds(), HeartbeatSeconds: cfg.Tools.Heartbeat.Seconds(), MaxErrorAttempts: cfg.Tools.Errors,
 		},
@@ -168,7 +255,19 @@ func options(cfg Config, edge string) deployments.Options {
 // Register serves the contracts.
 func (r *room) Register(s grpc.ServiceRegistrar) {
 	schedulerv1.RegisterDeploymentsServiceServer(s, r.deployments)
+	schedulerv1.RegisterVersionsServiceServer(s, r.deployments)
+	schedulerv1.RegisterRolloutsServiceServer(s, r.rollouts)
+	schedulerv1.RegisterRolloutOutcomesServiceServer(s, r.rollouts)
 	schedulerv1.RegisterRunsServiceServer(s, runsServer{r.runs, r.questions})
+	schedulerv1.RegisterHealthServiceServer(s, r.health)
+	schedulerv1.RegisterRunOperationsServiceServer(s, r.operations)
+	schedulerv1.RegisterSchedulesServiceServer(s, r.schedules)
+	schedulerv1.RegisterCallsServiceServer(s, r.calls)
+	schedulerv1.RegisterReplaysServiceServer(s, r.replays)
+	schedulerv1.RegisterPrioritiesServiceServer(s, r.priorities)
+	schedulerv1.RegisterQueuesServiceServer(s, r.queues)
+	schedulerv1.RegisterBatchesServiceServer(s, r.batches)
+	schedulerv1.RegisterSleepServiceServer(s, r.sleep)
 }
 
 // Ready fails while Temporal does not answer.
@@ -192,9 +291,16 @@ func (r *room) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.edge.Serve(ctx, r.edgeOn) })
 	group.Go(func() error { return r.deployments.Run(ctx) })
+	group.Go(func() error { return r.rollouts.Run(ctx) })
+	group.Go(func() error { return r.sleep.Run(ctx) })
 	group.Go(func() error { return r.runs.Run(ctx) })
 	group.Go(func() error { return r.tools.Run(ctx, orgs) })
 	group.Go(func() error { return r.questions.Run(ctx) })
+	group.Go(func() error { return r.health.Run(ctx) })
+	group.Go(func() error { return r.schedules.Run(ctx) })
+	group.Go(func() error { return r.calls.Run(ctx) })
+	group.Go(func() error { return r.batches.Run(ctx) })
+	group.Go(func() error { return r.values.run(ctx) })
 	group.Go(func() error { return r.env.Bus.Relay(ctx, r.db) })
 	group.Go(func() error {
 		return r.env.Bus.Consume(ctx, consumer, r.deployments.Handle, &registryv1.AppDeleted{}, &registryv1.ConfigurationDeleted{})

@@ -1,6 +1,10 @@
 """One web application: streamable HTTP, SSE and our health page."""
 
-from agentcloud_host import contract
+from agentcloud_host import contract, events
+
+
+# Above what the gateway lets through (gateway.edge.max_body, 20 MiB): its refusal names the limit.
+MAX_MESSAGE = 64 << 20
 
 
 class Application:
@@ -11,6 +15,7 @@ class Application:
         mcp.settings.transport_security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         mcp.settings.streamable_http_path, mcp.settings.sse_path = "/mcp", "/sse"
         mcp.settings.message_path, mcp.settings.mount_path = "/messages/", "/"
+        _take_large_messages(mcp.settings)
         self.mcp = mcp
         self.ready = False
         self.calls = 0  # requests being answered, streams that only listen not counted
@@ -21,6 +26,7 @@ class Application:
         from starlette.routing import Route
 
         app = self.mcp.streamable_http_app()
+        self._shelf = events.attach(self.mcp._session_manager)
         known = {getattr(r, "path", None) for r in app.routes}
         app.router.routes.extend(r for r in self.mcp.sse_app().routes if getattr(r, "path", None) not in known)
 
@@ -41,9 +47,19 @@ class Application:
 
     async def end_sessions(self) -> None:
         """Ends every open stream cleanly, so that clients see an end and not a cut."""
+        self._shelf.close()
         manager = self.mcp._session_manager
         for transport in list(getattr(manager, "_server_instances", {}).values()):
             try:
                 await transport.terminate()
             except Exception:
                 pass
+
+
+def _take_large_messages(settings) -> None:
+    """Lets arguments of 16 MiB in; newer SDKs take 4 MiB unless the app says otherwise."""
+    from mcp.server import transport_security
+
+    unsaid = getattr(transport_security, "DEFAULT_MAX_REQUEST_BODY_SIZE", None)
+    if unsaid is not None and getattr(settings, "max_request_body_size", None) == unsaid:
+        settings.max_request_body_size = MAX_MESSAGE

@@ -8,7 +8,8 @@ FD_LAUNCH, FD_LISTENER, FD_LOG, FD_STATUS = 3, 4, 5, 6
 MAX_LINE = 64 << 10
 MAX_LAUNCH = 64 << 20
 HEALTH_PATH = "/__agentcloud/health"
-SERVER, WORKER = "server", "worker"
+SERVER, WORKER, REPLAY = "server", "worker", "replay"
+ZYGOTE = "zygote"  # not a role: what has none yet
 
 
 @dataclass
@@ -37,6 +38,34 @@ class Activity:
 
 
 @dataclass
+class History:
+    """A run of the past, to be replayed."""
+
+    workflow_id: str = ""
+    run_id: str = ""
+    type: str = ""
+    events: str = ""  # base64 of temporal.api.history.v1.History
+
+
+@dataclass
+class Sidecars:
+    """The way to the stdio servers of the settings."""
+
+    socket: str = ""
+    token: str = ""
+    servers: dict = field(default_factory=dict)  # as the project's own settings have them
+
+
+@dataclass
+class Slots:
+    """How much is worked on at once; the same numbers without a bound of the cloud's."""
+
+    workflows: int = 0  # few: moves.py
+    steps: int = 0  # as temporal.max_concurrent_activities says, else 100
+    tools: int = 100
+
+
+@dataclass
 class Launch:
     role: str = SERVER
     app_dir: str = ""
@@ -53,10 +82,19 @@ class Launch:
     temporal: "Temporal | None" = None
     gateway: Gateway = field(default_factory=Gateway)
     activity: Activity = field(default_factory=Activity)
+    slots: Slots = field(default_factory=Slots)
+    retries: list = field(default_factory=list)
     stdio_commands: dict = field(default_factory=dict)
+    sidecars: "Sidecars | None" = None
     drain_seconds: float = 20
     import_timeout_seconds: float = 120
     log_level: str = "info"
+    histories: "list[History]" = field(default_factory=list)
+
+    @property
+    def durable(self) -> bool:
+        """Whether the user's code is loaded for workflow classes."""
+        return self.role in (WORKER, REPLAY)
 
     @property
     def entry_path(self) -> str:
@@ -70,7 +108,7 @@ def adopt(role: str) -> None:
         try:
             os.set_inheritable(fd, False)
         except OSError:
-            if fd == FD_LISTENER and role == WORKER:
+            if fd == FD_LISTENER and role != SERVER:
                 continue
             if fd != FD_LISTENER:
                 raise
@@ -90,13 +128,16 @@ def read_launch(role: str, fd: int = FD_LAUNCH) -> Launch:
 
 
 def decode(doc: dict) -> Launch:
-    nested = {"temporal": Temporal, "gateway": Gateway, "activity": Activity}
+    nested = {"temporal": Temporal, "gateway": Gateway, "activity": Activity, "slots": Slots, "sidecars": Sidecars}
     values = {}
     for name, value in doc.items():
         # Absent, null and zero all mean the default; unknown names are a newer runtime's.
         if value in (None, "", 0) or name not in Launch.__dataclass_fields__:
             continue
-        values[name] = _fill(nested[name], value) if name in nested else value
+        if name == "histories":
+            values[name] = [_fill(History, h) for h in value]
+        else:
+            values[name] = _fill(nested[name], value) if name in nested else value
     return Launch(**values)
 
 

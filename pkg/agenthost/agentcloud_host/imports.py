@@ -12,7 +12,18 @@ import os
 import sys
 import types
 
+from agentcloud_host import contract
+
 _GREEDY = "mcp_agent.workflows.embedding.embedding_base"
+# What a server or worker imports on its way to readiness, and user's code most often.
+_LATER = (
+    "agentcloud_host.server", "agentcloud_host.worker", "agentcloud_host.replay",
+    "uvicorn.loops.asyncio", "uvicorn.lifespan.on", "uvicorn.protocols.http.auto", "anyio._backends._asyncio", "httpcore", "rich.logging",
+    "temporalio.worker", "temporalio.contrib.pydantic",
+    "mcp_agent.executor.temporal", "mcp_agent.agents.agent", "mcp_agent.workflows.llm.augmented_llm_openai",
+    "mcp_agent.workflows.llm.augmented_llm_anthropic",
+)
+_courtesy: "set[str]" = set()  # packages that a zygote alone has imported
 _STUBBED = ("sklearn", "sklearn.metrics", "sklearn.metrics.pairwise")
 
 
@@ -44,11 +55,60 @@ def heavy(role: str) -> None:
     else:
         import mcp_agent.app  # noqa: F401
         import mcp_agent.executor.temporal.session_proxy  # noqa: F401
-    if role == "server":
+    if role == contract.SERVER:
         import uvicorn  # noqa: F401
 
         if has("mcp_agent"):
             import mcp_agent.server.app_server  # noqa: F401
+
+
+def everything() -> None:
+    """What an agent of any role would import once it runs, for a zygote."""
+    for role in (contract.SERVER, contract.WORKER):
+        heavy(role)
+    needed = _tops()
+    for name in _LATER:
+        if has(name.partition(".")[0]):
+            try:
+                importlib.import_module(name)
+            except Exception as err:  # a version without it, or an extra that is not installed
+                print(f"without {name}: {err}", file=sys.stderr)
+    _courtesy.update(_tops() - needed)
+    for table in (_models, _settings):
+        try:
+            table()
+        except Exception as err:
+            print(f"without {table.__name__}: {err}", file=sys.stderr)
+
+
+def _models() -> None:
+    """A table of the framework's that each app reads, some megabytes of objects."""
+    if has("mcp_agent"):
+        from mcp_agent.workflows.llm.llm_selector import load_default_models
+
+        load_default_models()
+
+
+def _settings() -> None:
+    """What the framework's settings are checked with is made when the first are; these
+    are nobody's."""
+    if has("mcp_agent"):
+        from mcp_agent.config import Settings
+
+        Settings()
+
+
+def give_way(*folders: str) -> None:
+    """Lets a user's own module be found whose name is that of a package which only
+    a zygote has imported."""
+    for name in _courtesy:
+        if any(os.path.isfile(os.path.join(f, name + ".py")) or os.path.isfile(os.path.join(f, name, "__init__.py")) for f in folders):
+            for loaded in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
+                del sys.modules[loaded]
+
+
+def _tops() -> "set[str]":
+    return {name.partition(".")[0] for name in sys.modules}
 
 
 class _StubFinder:

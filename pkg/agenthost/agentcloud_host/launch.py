@@ -1,7 +1,8 @@
-"""The order of a start: imports, (fork point), what we are told, the user's
-code, the role."""
+"""The order of a start: imports, in a zygote a fork, what we are told, the
+user's code, the role."""
 
 import asyncio
+import os
 import sys
 import time
 
@@ -9,21 +10,44 @@ _BEGAN = time.monotonic()
 
 from agentcloud_host import (  # noqa: E402
     contract, discover, drain, environment, failure, imports, load, logs, offload, redact, repair_app, repair_aggregators,
-    repair_gateway, repair_human_input, repair_signals, repair_steps, sdk_logs, settings, status, stdlib_logs, streams,
+    repair_gateway, repair_human_input, repair_questions, repair_sidecars, repair_signals, repair_steps, sdk_logs, settings, status, stdlib_logs, streams,
 )
 
 
 def main(argv: "list[str]") -> None:
     role = argv[0] if argv else ""
-    if role not in (contract.SERVER, contract.WORKER):
-        sys.exit(f"usage: agentcloud_host {contract.SERVER}|{contract.WORKER}")
+    if role == contract.ZYGOTE:
+        from agentcloud_host import zygote
+
+        return zygote.main(_preload, _forked)
+    if role not in (contract.SERVER, contract.WORKER, contract.REPLAY):
+        sys.exit(f"usage: agentcloud_host {contract.SERVER}|{contract.WORKER}|{contract.REPLAY}|{contract.ZYGOTE}")
+    _introduce(role)
+    imports.quicken()
+    _live(role, _heavy(role))
+
+
+def _preload() -> None:
+    imports.quicken()
+    imports.everything()
+
+
+def _forked(role: str) -> None:
+    global _BEGAN
+    _BEGAN = time.monotonic()
+    _introduce(role)
+    _live(role, None)
+
+
+def _introduce(role: str) -> None:
     contract.adopt(role)
     logs.start("info")
     streams.capture()
     status.starting()
-    imports.quicken()
-    missing = _heavy(role)
-    # A process may be forked from here on: no thread, loop or client exists yet.
+
+
+def _live(role: str, missing: "Exception | None") -> None:
+    """Everything big is imported, and no thread, loop or client exists yet."""
     launch = contract.read_launch(role)
     redact.learn(launch)
     logs.start(launch.log_level)
@@ -50,6 +74,7 @@ def _heavy(role: str) -> "Exception | None":
 
 def _user_code(launch: contract.Launch) -> discover.Found:
     environment.prepare(launch)
+    imports.give_way(launch.app_dir, os.path.dirname(launch.entry_path))
     _repair(launch)
     module = load.entry(launch)
     imports.settle()
@@ -67,6 +92,9 @@ def _repair(launch: contract.Launch) -> None:
     repair_app.install_mcp_agent(launch)
     repair_human_input.install()
     repair_gateway.install()
+    repair_questions.install()
+    if launch.sidecars:
+        repair_sidecars.install(launch.sidecars)
     if launch.role == contract.SERVER:
         offload.install_mcp_agent()
     else:
@@ -93,9 +121,11 @@ async def _role(launch: contract.Launch, found: discover.Found) -> None:
         return None
     if launch.temporal is None:
         raise failure.StartError("a worker needs to know where Temporal is, and the launch document does not say")
-    from agentcloud_host import temporal, worker
+    from agentcloud_host import replay, temporal, worker
 
     temporal.set_runtime()
+    if launch.role == contract.REPLAY:
+        return await replay.run(launch, found)
     return await worker.run(launch, found, drain.Drain(launch.drain_seconds), ready)
 
 

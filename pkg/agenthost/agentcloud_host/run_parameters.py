@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 
-def take_over(worker) -> None:
-    """Has the worker hand over plain JSON: its own decoding drops all types if
+def take_over(definitions) -> None:
+    """Has the SDK hand over plain JSON: its own decoding drops all types if
     a default was left out, and fails the task for ever if a value is wrong."""
-    for defn in worker._workflow_worker._workflows.values():
+    for defn in definitions:
         if defn.name and not hasattr(defn.cls.__init__, "__temporal_workflow_init"):
             if not any(_is_raw(t) for t in defn.arg_types or ()):
                 object.__setattr__(defn, "arg_types", None)

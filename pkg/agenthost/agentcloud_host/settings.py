@@ -4,7 +4,7 @@ import copy
 import json
 import os
 
-from agentcloud_host import contract, failure, logs, stdio
+from agentcloud_host import contract, failure, repair_sidecars, stdio
 
 PRELOAD = "MCP_APP_SETTINGS_PRELOAD"
 
@@ -13,19 +13,16 @@ def effective(launch: contract.Launch) -> dict:
     """The launch document's settings with engine, Temporal and logger decided."""
     s = copy.deepcopy(launch.settings)
     s.update(forced(launch, s))
-    changed = stdio.rewrite(((s.get("mcp") or {}).get("servers") or {}), launch.stdio_commands)
-    if changed:
-        logs.info("MCP servers start from what the build installed", servers=changed)
     return s
 
 
 def forced(launch: contract.Launch, s: dict) -> dict:
-    out: dict = {"execution_engine": "temporal" if launch.role == contract.WORKER else "asyncio"}
+    out: dict = {"execution_engine": "temporal" if launch.durable else "asyncio"}
     logger = dict(s.get("logger") or {})
     logger.update(type="none", transports=["none"], progress_display=False)
     logger.setdefault("level", launch.log_level if launch.log_level in ("debug", "info", "warning", "error") else "info")
     out["logger"] = logger
-    if launch.role == contract.WORKER and launch.temporal:
+    if launch.durable and launch.temporal:
         t = launch.temporal
         out["temporal"] = {**(s.get("temporal") or {}), "host": t.address, "namespace": t.namespace, "task_queue": t.task_queue,
                            "api_key": t.api_key or None, "tls": False}
@@ -77,7 +74,8 @@ def impose(launch: contract.Launch, settings) -> "list[str]":
         changed.append("authorization")
     servers = settings.mcp.servers if settings.mcp and settings.mcp.servers else {}
     plain = {name: {"command": s.command, "args": list(s.args or []), "env": s.env} for name, s in servers.items()}
-    for name in stdio.rewrite(plain, launch.stdio_commands):
+    mine = repair_sidecars.rewrite(plain, launch.sidecars) if launch.sidecars else []
+    for name in mine + stdio.rewrite(plain, launch.stdio_commands):
         servers[name].command, servers[name].args, servers[name].env = plain[name]["command"], plain[name]["args"], plain[name].get("env")
         changed.append(f"mcp.servers.{name}")
     return changed

@@ -8,6 +8,7 @@ from agentcloud_host import contract, redact
 
 _lock = threading.Lock()
 _ended = False
+_LONGEST = {"message": 1500, "detail": 6000}  # characters of a replay's texts, each up to six bytes in JSON
 
 
 def starting() -> None:
@@ -24,6 +25,12 @@ def not_needed() -> None:
 
 def draining() -> None:
     _write({"state": "draining"})
+
+
+def replayed(report: dict) -> None:
+    """One line of a replay; it does not change how far the process has come."""
+    hidden = {k: redact.text(v)[-_LONGEST.get(k, 600):] if isinstance(v, str) else v for k, v in report.items()}
+    _write({"state": "replayed", "replay": hidden})
 
 
 def failed(reason: str, detail: str = "") -> None:

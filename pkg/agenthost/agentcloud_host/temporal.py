@@ -11,6 +11,7 @@ from agentcloud_host import contract, failure, logs, secret_codec
 
 _CONNECT = 30.0  # seconds until an unreachable Temporal is a failed start
 _POLLING = 30.0
+_LOOKS = (0.01, 0.1)  # seconds between two looks whether we poll: the first, the longest
 
 
 def set_runtime() -> None:
@@ -79,6 +80,7 @@ async def polls(client, t: contract.Temporal, queue: str, workflows: bool, runni
     kind = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
     request = DescribeTaskQueueRequest(namespace=t.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind)
     me, deadline, last = identity(t), time.monotonic() + _POLLING, ""
+    wait, longest = _LOOKS
     while time.monotonic() < deadline:
         if running.done():
             raise failure.StartError("the Temporal worker ended at once", str(running.exception() or ""))
@@ -88,6 +90,7 @@ async def polls(client, t: contract.Temporal, queue: str, workflows: bool, runni
                 return
         except Exception as err:
             last = str(err)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(wait)
+        wait = min(wait * 1.5, longest)
     logs.warning("polling was not seen", queue=queue, last=last)
     raise failure.StartError(f"the worker does not poll {queue} after {_POLLING:g} s", last)

@@ -4,15 +4,16 @@ would, a context of its own, and the run's client behind it."""
 import asyncio
 import inspect
 
-from agentcloud_host import interceptors
+from agentcloud_host import interceptors, retries
 
 
 class Tool:
     """A declared tool, made ready to be called many times."""
 
-    def __init__(self, app, declared: dict, app_dir: str):
+    def __init__(self, app, declared: dict, launch):
         self.name = declared["name"]
-        self._app, self._cls, self._app_dir = app, declared["workflow_cls"], app_dir
+        self._app, self._cls, self._app_dir = app, declared["workflow_cls"], launch.app_dir
+        self._errors = retries.of_tool(launch.retries, self.name).get("max_attempts", 1)
         fn = declared["source_fn"]
         self.blocking = not inspect.iscoroutinefunction(fn)
         self._arguments = _metadata(fn)
@@ -31,10 +32,17 @@ class Tool:
         except asyncio.CancelledError:
             raise
         except Exception as err:
-            # Never again: its author saw one call, and what it did may cost.
-            raise interceptors.as_failure(err, err, self._app_dir) from err
+            # Never again, unless its author says so: what one call did may cost.
+            if self._is_last():
+                raise interceptors.as_failure(err, err, self._app_dir) from err
+            raise
         finally:
             reset_current_request_context(token)
+
+    def _is_last(self) -> bool:
+        from temporalio import activity
+
+        return activity.info().attempt >= self._errors
 
     def _checked(self, arguments) -> dict:
         from temporalio.exceptions import ApplicationError

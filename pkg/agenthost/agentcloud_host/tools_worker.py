@@ -14,7 +14,7 @@ class ToolsWorker:
         self._launch, self._t = launch, launch.temporal
         self._policy = interceptors.Policy(launch, None)  # bodies place themselves
         self._place = placement.Placement(asyncio.get_running_loop(), threading.get_ident(), launch.app_dir)
-        self._tools = [tool_call.Tool(found.app, d, launch.app_dir) for d in found.app._declared_tools]
+        self._tools = [tool_call.Tool(found.app, d, launch) for d in found.app._declared_tools]
         self._own = control.Loop("temporal")
         self._worker = None
         self._running = None
@@ -32,7 +32,7 @@ class ToolsWorker:
         options.pop("deployment_config", None)
         options["build_id"] = self._t.build_id or "unversioned"
         self._worker = Worker(client, task_queue=self._t.tools_queue, activities=[self._activity(t) for t in self._tools],
-                              max_concurrent_activities=100, **options)
+                              max_concurrent_activities=self._launch.slots.tools, **options)
         self._policy.bridge = lambda: self._worker._bridge_worker
         self._running = asyncio.run_coroutine_threadsafe(self._worker.run(), self._own.loop)
         self._running.add_done_callback(_fatal)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from agentcloud_host import contract, control, discover, drain, interceptors, logs, placement, repair_human_input, run_parameters, secret_codec, temporal
+from agentcloud_host import contract, control, discover, drain, interceptors, logs, moves, placement, repair_human_input, replay, round_trip, run_parameters, secret_codec, temporal
 
 # The SDK allows workflow code two seconds of its own thread before it calls it
 # a deadlock and retries for ever; a plain blocking call is no deadlock. Runs
@@ -27,8 +27,11 @@ async def run(launch: contract.Launch, found: discover.Found, draining: drain.Dr
         running = own.submit(worker.run())
         running.add_done_callback(_fatal)
         await own.do(temporal.polls(worker.client, t, t.task_queue, True, running))
-        ready()
+        ready(round_trip=True)
+        replays = _replays(own, launch, made[0], sdk.pydantic_data_converter) if launch.histories else None
         await draining.asked()
+        if replays:
+            replays.cancel()
         logs.info("draining", running_steps=len(worker._activity_worker._running_activities) if worker._activity_worker else 0)
         await own.do(_shut_down(worker, running))
 
@@ -37,18 +40,25 @@ def _factory(launch: contract.Launch, policy: interceptors.Policy, made: list):
     """What the SDK calls instead of Worker: the same, fitted to the cloud."""
     from temporalio.worker import Worker
 
-    def build(*args, interceptors: list, **kwargs):
+    def build(*args, interceptors: list, workflows: list, **kwargs):
         options = temporal.worker_options(launch.temporal, launch.drain_seconds, _ours(policy))
         options["interceptors"] = [*interceptors, *options["interceptors"]]
-        most = (launch.settings.get("temporal") or {}).get("max_concurrent_activities")
-        worker = Worker(*args, **{**kwargs, **options, "max_concurrent_activities": most or 100})
+        most = launch.slots.steps or (launch.settings.get("temporal") or {}).get("max_concurrent_activities") or 100
+        kwargs["workflows"] = [*workflows, round_trip.RoundTrip]
+        worker = Worker(*args, **{**kwargs, **options, "tuner": moves.tuner(launch.slots.workflows, most)})
         worker._workflow_worker._deadlock_timeout_seconds = _DEADLOCK
-        run_parameters.take_over(worker)
+        run_parameters.take_over(worker._workflow_worker._workflows.values())
         policy.bridge = lambda: worker._bridge_worker
         made.append(worker)
         return worker
 
     return build
+
+
+def _replays(own: control.Loop, launch: contract.Launch, worker, converter):
+    """Has past runs replayed beside the polling, for whoever decides whether this version goes live."""
+    options = worker.config()
+    return own.submit(replay.all_of(launch, options["workflows"], options["interceptors"], converter))
 
 
 def _ours(policy):

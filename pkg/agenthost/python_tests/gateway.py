@@ -10,6 +10,8 @@ import temporal
 class Gateway:
     def __init__(self, answer=None):
         self.calls = []
+        self.asks = []  # names of questions of steps
+        self.away = 0  # how many of the next calls are refused
         self.answer = answer or (lambda method, params: {"action": "accept", "content": {"response": "bob"}})
         gw = self
 
@@ -19,11 +21,16 @@ class Gateway:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 gw.calls.append((self.path, body, self.headers.get("X-MCP-Gateway-Token")))
+                if name := self.headers.get("X-Agentcloud-Ask"):
+                    gw.asks.append(name)
+                if gw.away > 0:
+                    gw.away -= 1
+                    return self.reply({"error": "away"}, 503)
                 self.reply(gw.handle(self.path, body))
 
-            def reply(self, doc):
+            def reply(self, doc, status=200):
                 data = json.dumps(doc).encode()
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

@@ -57,13 +57,9 @@ class Host:
         pipes = {fd: os.pipe() for fd in (1, 2, 5, 6)}
         null = os.open(os.devnull, os.O_RDONLY)
         sources = {3: launch_r, 4: self.listener.fileno() if self.listener else null, **{fd: w for fd, (_, w) in pipes.items()}}
-        high = {fd: fcntl.fcntl(src, fcntl.F_DUPFD, 50) for fd, src in sources.items()}
-        actions = [(os.POSIX_SPAWN_DUP2, src, fd) for fd, src in high.items()] + [(os.POSIX_SPAWN_CLOSE, src) for src in high.values()]
         path = os.pathsep.join([os.path.dirname(PYTHON), os.environ["PATH"]])
-        env = {"PATH": path, "HOME": self.scratch, "TMPDIR": self.scratch, "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}
-        argv = ["env", "-C", self.app_dir, PYTHON, "-X", "utf8", os.path.join(HOST, "agentcloud_host"), self._role]
-        self.pid = os.posix_spawn("/usr/bin/env", argv, env, file_actions=actions)
-        for fd in [*high.values(), launch_r, null, *(w for _, w in pipes.values())]:
+        self.pid = self.spawn(sources, {"PATH": path, "HOME": self.scratch, "TMPDIR": self.scratch, "LANG": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"})
+        for fd in [launch_r, null, *(w for _, w in pipes.values())]:
             os.close(fd)
         with os.fdopen(launch_w, "w") as f:
             f.write(json.dumps(self._doc))
@@ -71,6 +67,16 @@ class Host:
         for reader in self._readers:
             reader.start()
         return self
+
+    def spawn(self, sources, env):
+        high = {fd: fcntl.fcntl(src, fcntl.F_DUPFD, 50) for fd, src in sources.items()}
+        actions = [(os.POSIX_SPAWN_DUP2, src, fd) for fd, src in high.items()] + [(os.POSIX_SPAWN_CLOSE, src) for src in high.values()]
+        argv = ["env", "-C", self.app_dir, PYTHON, "-X", "utf8", os.path.join(HOST, "agentcloud_host"), self._role]
+        try:
+            return os.posix_spawn("/usr/bin/env", argv, env, file_actions=actions)
+        finally:
+            for fd in high.values():
+                os.close(fd)
 
     def _read(self, fd, r):
         with os.fdopen(r, errors="replace") as lines:
@@ -145,16 +151,24 @@ class Host:
 
 async def mcp_session(url, use, transport="http", **options):
     """Runs use(session) as an MCP client of url."""
+    import anyio
     from mcp import ClientSession
     from mcp.client.sse import sse_client
     from mcp.client.streamable_http import streamablehttp_client
 
     # A client that says goodbye to a server which has just left would wait for the next one.
     opened = streamablehttp_client(url + "/mcp", terminate_on_close=False) if transport == "http" else sse_client(url + "/sse")
-    async with opened as streams:
-        async with ClientSession(streams[0], streams[1], **options) as session:
-            session.initialized = await session.initialize()
-            return await use(session)
+    answers = []
+    try:
+        async with opened as streams:
+            async with ClientSession(streams[0], streams[1], **options) as session:
+                session.initialized = await session.initialize()
+                answers.append(await use(session))
+    except* anyio.BrokenResourceError:
+        # The SDK's reader of /sse: a log message that follows the answer met the end of the session.
+        if not answers:
+            raise
+    return answers[0]
 
 
 def call(url, use, transport="http", **options):

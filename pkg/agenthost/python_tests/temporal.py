@@ -20,6 +20,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 ROOT = pathlib.Path(os.environ.get("AGENTCLOUD_ROOT") or harness.HERE.parents[2])
 BINARY = os.environ.get("AGENTCLOUD_TEMPORALD") or str(ROOT / ".bin" / "temporald")
 NAMESPACE = "org-t"
+TRIES = 3  # a port that is free when it is chosen may be taken when it is used
 _server = None
 
 
@@ -28,15 +29,23 @@ class Server:
         self.dir = tempfile.mkdtemp(prefix="temporald-")
         ready = os.path.join(self.dir, "ready")
         self.log = open(os.path.join(self.dir, "log"), "wb")
-        self.process = subprocess.Popen([BINARY, "--db", os.path.join(self.dir, "t.db"), "--grpc", "127.0.0.1:0", "--ready-file", ready,
-                                         "--namespace", NAMESPACE], stdout=self.log, stderr=subprocess.STDOUT)
-        harness.wait_for("temporald", lambda: os.path.exists(ready) and pathlib.Path(ready).read_text().strip())
+        for _ in range(TRIES):
+            self._start(ready)
+            harness.wait_for("temporald", lambda: self.process.poll() is not None or os.path.exists(ready) and pathlib.Path(ready).read_text().strip())
+            if self.process.poll() is None:
+                break
+        else:
+            raise AssertionError(pathlib.Path(self.log.name).read_text())
         self.address = address_in(pathlib.Path(ready).read_text())
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         from temporalio.contrib.pydantic import pydantic_data_converter
 
         self.client = self.do(Client.connect(self.address, namespace=NAMESPACE, data_converter=pydantic_data_converter))
+
+    def _start(self, ready):
+        self.process = subprocess.Popen([BINARY, "--db", os.path.join(self.dir, "t.db"), "--grpc", "127.0.0.1:0", "--ready-file", ready,
+                                         "--namespace", NAMESPACE], stdout=self.log, stderr=subprocess.STDOUT)
 
     def do(self, coro, patience=harness.PATIENCE * 4):
         return asyncio.run_coroutine_threadsafe(coro, self.loop).result(patience)

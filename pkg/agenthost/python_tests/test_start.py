@@ -124,10 +124,12 @@ class Kinds(unittest.TestCase):
             self.assertTrue(host.said("the cloud decided: execution_engine"))
 
     def test_stdio_commands_are_those_of_the_build(self):
-        text = APP + "@app.tool\ndef server(app_ctx=None) -> str:\n    s = app_ctx.config.mcp.servers['fetch']\n    return ' '.join([s.command, *s.args, s.env['A']])\n"
-        settings = {"mcp": {"servers": {"fetch": {"command": "uvx", "args": ["mcp-server-fetch", "--x"], "env": {"A": "1"}}}}}
+        made = (
+            "from mcp_agent.config import Settings, MCPSettings, MCPServerSettings\n"
+            "made = Settings(mcp=MCPSettings(servers={'fetch': MCPServerSettings(command='uvx', args=['mcp-server-fetch', '--x'], env={'A': '1'})}))\n")
+        text = made + APP.replace("name='a'", "name='a', settings=made") + "@app.tool\ndef server(app_ctx=None) -> str:\n    s = app_ctx.config.mcp.servers['fetch']\n    return ' '.join([s.command, *s.args, s.env['A']])\n"
         table = {"mcp-server-fetch": {"command": "/opt/fetch", "args": ["-q"], "env": {"A": "2", "B": "3"}}}
-        with harness.Host("server", None, files={"main.py": text}, settings=settings, stdio_commands=table) as host:
+        with harness.Host("server", None, files={"main.py": text}, stdio_commands=table) as host:
             host.ready()
             self.assertEqual(harness.call(host.url, lambda s: s.call_tool("server", {})).content[0].text, "/opt/fetch -q --x 1")
 
@@ -145,6 +147,22 @@ class Serving(unittest.TestCase):
             with self.assertRaises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(request)
             self.assertNotEqual(refused.exception.code, 421, "foreign host names are refused")
+
+    def test_large_arguments_come_in_unless_the_app_bounds_them(self):
+        tool = "@mcp.tool()\ndef size(text: str) -> int:\n    return len(text)\n"
+        text = "x" * (8 << 20)
+        with harness.Host("server", None, files={"main.py": FAST + tool}) as host:
+            host.ready()
+            for transport in ("http", "sse"):
+                answer = harness.call(host.url, lambda s: s.call_tool("size", {"text": text}), transport)
+                self.assertEqual(answer.structuredContent, {"result": len(text)})
+        bounded = FAST + tool + "mcp.settings.max_request_body_size = 1 << 20\n"
+        with harness.Host("server", None, files={"main.py": bounded}) as host:
+            host.ready()
+            request = urllib.request.Request(host.url + "/mcp", data=b" " * (2 << 20), method="POST", headers={"Content-Type": "application/json"})
+            with self.assertRaises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(request)
+            self.assertEqual(refused.exception.code, 413)
 
     def test_tools_list_is_that_of_the_sdk(self):
         for app in ("kinds", "durable"):

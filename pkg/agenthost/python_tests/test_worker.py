@@ -10,6 +10,7 @@ import unittest
 import gateway
 import harness
 import temporal
+from agentcloud_host import moves, round_trip
 from temporalio.client import WorkflowFailureError
 
 
@@ -52,7 +53,14 @@ class Runs(Shared):
     def test_ready_says_what_there_is(self):
         self.assertIn("Steps", self.ready["workflows"])
         self.assertNotIn("blocking_tool", self.ready["workflows"])
-        self.assertEqual(self.ready["tools"], ["blocking_tool", "raising_tool"])
+        self.assertEqual(self.ready["tools"], ["blocking_tool", "patient_tool", "protocol_tool", "raising_tool"])
+
+    def test_a_run_of_the_cloud_answers_with_what_a_signal_brought(self):
+        self.assertTrue(self.ready["round_trip"])
+        self.assertNotIn(round_trip.NAME, self.ready["workflows"])
+        handle = self.start(round_trip.NAME)
+        temporal.server().do(handle.signal(round_trip.SIGNAL, "hello"))
+        self.assertEqual(temporal.result(handle), "hello")
 
     def test_a_plain_exception_ends_the_run(self):
         began = time.monotonic()
@@ -97,7 +105,7 @@ class Runs(Shared):
 
     def test_a_blocking_body_hangs_nobody(self):
         began = time.monotonic()
-        runs = [self.start("Blocks", 5.0), self.start("Blocks", 5.0), self.start("Blocks", 12.0)]
+        runs = [*(self.start("Blocks", 5.0) for _ in range(moves.GO_ON)), self.start("Blocks", 12.0)]
         quick = self.start("Steps", 0.0)
         value(quick)
         self.assertLess(time.monotonic() - began, 4, "a neighbour waited")

@@ -49,7 +49,17 @@ func Start(t testing.TB) *Server {
 	s := &Server{program: program, dir: t.TempDir()}
 	t.Cleanup(func() { s.Kill() })
 	s.run(t, "-1") // any free port
+	s.streams(t)
 	return s
+}
+
+// streams makes those that the rooms make: a subject that one of them takes behaves
+// otherwise than one that nobody keeps.
+func (s *Server) streams(t testing.TB) {
+	t.Helper()
+	if err := s.Bus(t).EnsureStreams(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Kill ends the server as a power cut would. It is no mistake to kill it twice.

@@ -49,7 +49,8 @@ func startCluster() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "agentcloud-postgres-")
+	sweep()
+	dir, err := os.MkdirTemp("", prefix)
 	if err != nil {
 		return "", err
 	}
@@ -70,6 +71,25 @@ func startCluster() (string, error) {
 	go reap(server)
 	address := "postgres:///postgres?user=postgres&host=" + url.QueryEscape(dir)
 	return address, waitReady(identity, bin, dir)
+}
+
+const (
+	prefix = "agentcloud-postgres-"
+	// starting is how long a cluster may take until it runs.
+	starting = time.Minute
+)
+
+// sweep deletes what earlier clusters have left: each outlives its process by a moment, so
+// none can do it for itself.
+func sweep() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	for _, dir := range left {
+		info, err := os.Stat(dir)
+		_, running := os.Stat(filepath.Join(dir, "data", "postmaster.pid"))
+		if err == nil && os.IsNotExist(running) && time.Since(info.ModTime()) > starting {
+			_ = os.RemoveAll(dir) // another user's stays
+		}
+	}
 }
 
 // reap only collects the child; its parent's death ends it.

@@ -57,6 +57,7 @@ func New(options Options) *Model {
 	m := &Model{options: options, mux: http.NewServeMux()}
 	m.mux.HandleFunc("POST /v1/chat/completions", m.complete)
 	m.mux.HandleFunc("GET /v1/models", m.models)
+	m.mux.HandleFunc("GET /v1/calls", m.count)
 	return m
 }
 
@@ -65,6 +66,17 @@ func (m *Model) Calls() []Call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return append([]Call(nil), m.calls...)
+}
+
+// count tells how many requests had a text in their last message: GET /v1/calls?last=TEXT.
+func (m *Model) count(w http.ResponseWriter, r *http.Request) {
+	n, text := 0, r.URL.Query().Get("last")
+	for _, call := range m.Calls() {
+		if strings.Contains(call.Last, text) {
+			n++
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"calls": n})
 }
 
 func (m *Model) record(c Call) {

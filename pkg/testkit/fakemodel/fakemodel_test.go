@@ -107,3 +107,18 @@ func TestCallsAreKept(t *testing.T) {
 		t.Errorf("Calls() = %+v, want the one", calls)
 	}
 }
+
+func TestCallsAreCounted(t *testing.T) {
+	t.Parallel()
+	m := fakemodel.New(fakemodel.Options{})
+	for _, text := range []string{"plan a", "plan b", "write a"} {
+		post(t, m, `{"messages":[{"role":"user","content":"`+text+`"}]}`)
+	}
+	for text, want := range map[string]string{"plan": `"calls":2`, "": `"calls":3`, "x": `"calls":0`} {
+		w := httptest.NewRecorder()
+		m.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/calls?last="+text, nil))
+		if got := w.Body.String(); !strings.Contains(strings.ReplaceAll(got, " ", ""), want) {
+			t.Errorf("calls with %q = %s, want %s", text, got, want)
+		}
+	}
+}

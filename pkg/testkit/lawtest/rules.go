@@ -36,7 +36,7 @@ var only = []struct{ what, where, why string }{
 
 // servers are the places that may serve HTTP, and the names that do it.
 var (
-	servers = []string{"services/gateway", "pkg/service", "pkg/testkit", "services/telemetry/internal/ingest"}
+	servers = []string{"services/gateway", "pkg/service", "pkg/testkit", "services/telemetry/internal/ingest", "services/scheduler/internal/commandhost"}
 	serving = []string{"Server", "ListenAndServe", "ListenAndServeTLS", "Serve", "ServeTLS"}
 )
 
@@ -73,7 +73,7 @@ func serves(f file) []string {
 	var found []string
 	for _, name := range f.used["net/http"] {
 		if slices.Contains(serving, name) {
-			found = append(found, fmt.Sprintf("uses http.%s, but only the gateway, the chassis and telemetry's ingest serve HTTP", name))
+			found = append(found, fmt.Sprintf("uses http.%s, but only the gateway, the chassis, telemetry's ingest and the host of commands serve HTTP", name))
 		}
 	}
 	return found

@@ -25,6 +25,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Transport is how a program speaks MCP.
+type Transport int32
+
+const (
+	// Not known.
+	Transport_TRANSPORT_UNSPECIFIED Transport = 0
+	// By its standard input and output.
+	Transport_TRANSPORT_STDIO Transport = 1
+	// By streamable HTTP.
+	Transport_TRANSPORT_HTTP Transport = 2
+)
+
+// Enum value maps for Transport.
+var (
+	Transport_name = map[int32]string{
+		0: "TRANSPORT_UNSPECIFIED",
+		1: "TRANSPORT_STDIO",
+		2: "TRANSPORT_HTTP",
+	}
+	Transport_value = map[string]int32{
+		"TRANSPORT_UNSPECIFIED": 0,
+		"TRANSPORT_STDIO":       1,
+		"TRANSPORT_HTTP":        2,
+	}
+)
+
+func (x Transport) Enum() *Transport {
+	p := new(Transport)
+	*p = x
+	return p
+}
+
+func (x Transport) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Transport) Descriptor() protoreflect.EnumDescriptor {
+	return file_agentcloud_builder_v1_builder_proto_enumTypes[0].Descriptor()
+}
+
+func (Transport) Type() protoreflect.EnumType {
+	return &file_agentcloud_builder_v1_builder_proto_enumTypes[0]
+}
+
+func (x Transport) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Transport.Descriptor instead.
+func (Transport) EnumDescriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{0}
+}
+
 // Language is what an agent is written in.
 type Language int32
 
@@ -62,11 +115,11 @@ func (x Language) String() string {
 }
 
 func (Language) Descriptor() protoreflect.EnumDescriptor {
-	return file_agentcloud_builder_v1_builder_proto_enumTypes[0].Descriptor()
+	return file_agentcloud_builder_v1_builder_proto_enumTypes[1].Descriptor()
 }
 
 func (Language) Type() protoreflect.EnumType {
-	return &file_agentcloud_builder_v1_builder_proto_enumTypes[0]
+	return &file_agentcloud_builder_v1_builder_proto_enumTypes[1]
 }
 
 func (x Language) Number() protoreflect.EnumNumber {
@@ -75,7 +128,7 @@ func (x Language) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Language.Descriptor instead.
 func (Language) EnumDescriptor() ([]byte, []int) {
-	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{0}
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{1}
 }
 
 // UploadBundleRequest is one step of an upload: a header, then for each file its
@@ -528,6 +581,8 @@ type Artifact struct {
 	Manifest *Manifest `protobuf:"bytes,9,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	// Commands of stdio MCP servers, resolved so that a start needs no network.
 	StdioCommands map[string]*StdioCommand `protobuf:"bytes,10,rep,name=stdio_commands,json=stdioCommands,proto3" json:"stdio_commands,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What to start in place of a Python app; unset for those.
+	Program       *Program `protobuf:"bytes,100,opt,name=program,proto3" json:"program,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -632,6 +687,350 @@ func (x *Artifact) GetStdioCommands() map[string]*StdioCommand {
 	return nil
 }
 
+func (x *Artifact) GetProgram() *Program {
+	if x != nil {
+		return x.Program
+	}
+	return nil
+}
+
+// Program is a server that is no Python app.
+type Program struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "node", "command" or "image".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The program and its arguments. {port} stands for the port of one that speaks HTTP.
+	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
+	// What it needs in its environment; no secrets.
+	Env map[string]string `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Folders in which it looks for programs first.
+	Path []string `protobuf:"bytes,4,rep,name=path,proto3" json:"path,omitempty"`
+	// How it speaks MCP.
+	Transport Transport `protobuf:"varint,5,opt,name=transport,proto3,enum=agentcloud.builder.v1.Transport" json:"transport,omitempty"`
+	// Where one that speaks HTTP takes messages.
+	HttpPath string `protobuf:"bytes,6,opt,name=http_path,json=httpPath,proto3" json:"http_path,omitempty"`
+	// How many processes one that speaks stdio may have; 0: what the cloud does with any.
+	Sessions int32 `protobuf:"varint,7,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// The image in which it runs; unset for others.
+	Image *Image `protobuf:"bytes,8,opt,name=image,proto3" json:"image,omitempty"`
+	// Its durable workflows; unset when it has none.
+	Worker        *Worker `protobuf:"bytes,160,opt,name=worker,proto3" json:"worker,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Program) Reset() {
+	*x = Program{}
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Program) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Program) ProtoMessage() {}
+
+func (x *Program) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Program.ProtoReflect.Descriptor instead.
+func (*Program) Descriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Program) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Program) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *Program) GetEnv() map[string]string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *Program) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Program) GetTransport() Transport {
+	if x != nil {
+		return x.Transport
+	}
+	return Transport_TRANSPORT_UNSPECIFIED
+}
+
+func (x *Program) GetHttpPath() string {
+	if x != nil {
+		return x.HttpPath
+	}
+	return ""
+}
+
+func (x *Program) GetSessions() int32 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
+}
+
+func (x *Program) GetImage() *Image {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+func (x *Program) GetWorker() *Worker {
+	if x != nil {
+		return x.Worker
+	}
+	return nil
+}
+
+// Worker is what runs the durable workflows of a project in JavaScript or TypeScript.
+type Worker struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute path of Node.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Absolute path of the workflows' code, in one file.
+	Bundle string `protobuf:"bytes,2,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	// Absolute path of the file that exports activities; empty: there is none.
+	Activities string `protobuf:"bytes,3,opt,name=activities,proto3" json:"activities,omitempty"`
+	// The workflows in the order of their names.
+	Workflows     []*Workflow `protobuf:"bytes,4,rep,name=workflows,proto3" json:"workflows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Worker) Reset() {
+	*x = Worker{}
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Worker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Worker) ProtoMessage() {}
+
+func (x *Worker) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Worker.ProtoReflect.Descriptor instead.
+func (*Worker) Descriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Worker) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Worker) GetBundle() string {
+	if x != nil {
+		return x.Bundle
+	}
+	return ""
+}
+
+func (x *Worker) GetActivities() string {
+	if x != nil {
+		return x.Activities
+	}
+	return ""
+}
+
+func (x *Worker) GetWorkflows() []*Workflow {
+	if x != nil {
+		return x.Workflows
+	}
+	return nil
+}
+
+// Workflow is a workflow that takes one object.
+type Workflow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the function, and of Temporal's workflow type.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it is for, in the project's words; may be empty.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// JSON schema of what it takes; empty: any object.
+	InputSchemaJson string `protobuf:"bytes,3,opt,name=input_schema_json,json=inputSchemaJson,proto3" json:"input_schema_json,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Workflow) Reset() {
+	*x = Workflow{}
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Workflow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Workflow) ProtoMessage() {}
+
+func (x *Workflow) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Workflow.ProtoReflect.Descriptor instead.
+func (*Workflow) Descriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Workflow) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Workflow) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Workflow) GetInputSchemaJson() string {
+	if x != nil {
+		return x.InputSchemaJson
+	}
+	return ""
+}
+
+// Image is an OCI image whose files are laid out, and who runs in it.
+type Image struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute path of runc.
+	Runc string `protobuf:"bytes,1,opt,name=runc,proto3" json:"runc,omitempty"`
+	// Folder with the image's files.
+	Rootfs string `protobuf:"bytes,2,opt,name=rootfs,proto3" json:"rootfs,omitempty"`
+	// The folder inside in which the program starts.
+	Folder string `protobuf:"bytes,3,opt,name=folder,proto3" json:"folder,omitempty"`
+	// The user of the program.
+	Uid uint32 `protobuf:"varint,4,opt,name=uid,proto3" json:"uid,omitempty"`
+	// The user's group.
+	Gid           uint32 `protobuf:"varint,5,opt,name=gid,proto3" json:"gid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Image) Reset() {
+	*x = Image{}
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Image) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Image) ProtoMessage() {}
+
+func (x *Image) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Image.ProtoReflect.Descriptor instead.
+func (*Image) Descriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Image) GetRunc() string {
+	if x != nil {
+		return x.Runc
+	}
+	return ""
+}
+
+func (x *Image) GetRootfs() string {
+	if x != nil {
+		return x.Rootfs
+	}
+	return ""
+}
+
+func (x *Image) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *Image) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *Image) GetGid() uint32 {
+	if x != nil {
+		return x.Gid
+	}
+	return 0
+}
+
 // StdioCommand is how to start one stdio MCP server.
 type StdioCommand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -647,7 +1046,7 @@ type StdioCommand struct {
 
 func (x *StdioCommand) Reset() {
 	*x = StdioCommand{}
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[6]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +1058,7 @@ func (x *StdioCommand) String() string {
 func (*StdioCommand) ProtoMessage() {}
 
 func (x *StdioCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[6]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +1071,7 @@ func (x *StdioCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StdioCommand.ProtoReflect.Descriptor instead.
 func (*StdioCommand) Descriptor() ([]byte, []int) {
-	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{6}
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StdioCommand) GetCommand() string {
@@ -714,13 +1113,18 @@ type Manifest struct {
 	AppName string `protobuf:"bytes,6,opt,name=app_name,json=appName,proto3" json:"app_name,omitempty"`
 	// Whether the source declares workflow classes, as far as text can tell.
 	DeclaresWorkflows bool `protobuf:"varint,7,opt,name=declares_workflows,json=declaresWorkflows,proto3" json:"declares_workflows,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What agentcloud.yaml says, as JSON, checked against its schema; empty without one.
+	ProjectJson string `protobuf:"bytes,8,opt,name=project_json,json=projectJson,proto3" json:"project_json,omitempty"`
+	// The line in agentcloud.yaml at which each field begins, by its path, such as
+	// "schedules.nightly.cron".
+	ProjectLines  map[string]int32 `protobuf:"bytes,9,rep,name=project_lines,json=projectLines,proto3" json:"project_lines,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[7]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +1136,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[7]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +1149,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{7}
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Manifest) GetSettingsJson() string {
@@ -797,6 +1201,20 @@ func (x *Manifest) GetDeclaresWorkflows() bool {
 	return false
 }
 
+func (x *Manifest) GetProjectJson() string {
+	if x != nil {
+		return x.ProjectJson
+	}
+	return ""
+}
+
+func (x *Manifest) GetProjectLines() map[string]int32 {
+	if x != nil {
+		return x.ProjectLines
+	}
+	return nil
+}
+
 // CollectGarbageRequest says what is in use.
 type CollectGarbageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -812,7 +1230,7 @@ type CollectGarbageRequest struct {
 
 func (x *CollectGarbageRequest) Reset() {
 	*x = CollectGarbageRequest{}
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[8]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +1242,7 @@ func (x *CollectGarbageRequest) String() string {
 func (*CollectGarbageRequest) ProtoMessage() {}
 
 func (x *CollectGarbageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[8]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +1255,7 @@ func (x *CollectGarbageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectGarbageRequest.ProtoReflect.Descriptor instead.
 func (*CollectGarbageRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{8}
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CollectGarbageRequest) GetBundleIds() []string {
@@ -876,7 +1294,7 @@ type CollectGarbageResponse struct {
 
 func (x *CollectGarbageResponse) Reset() {
 	*x = CollectGarbageResponse{}
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[9]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1306,7 @@ func (x *CollectGarbageResponse) String() string {
 func (*CollectGarbageResponse) ProtoMessage() {}
 
 func (x *CollectGarbageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[9]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1319,7 @@ func (x *CollectGarbageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectGarbageResponse.ProtoReflect.Descriptor instead.
 func (*CollectGarbageResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{9}
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CollectGarbageResponse) GetBundles() int32 {
@@ -925,6 +1343,262 @@ func (x *CollectGarbageResponse) GetBytes() int64 {
 	return 0
 }
 
+// DescribeArtifactRequest names bundle and environment.
+type DescribeArtifactRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bundle.
+	BundleId string `protobuf:"bytes,1,opt,name=bundle_id,json=bundleId,proto3" json:"bundle_id,omitempty"`
+	// The organisation that owns it.
+	OrgId string `protobuf:"bytes,2,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// The environment's digest; empty: none.
+	EnvironmentDigest string `protobuf:"bytes,3,opt,name=environment_digest,json=environmentDigest,proto3" json:"environment_digest,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *DescribeArtifactRequest) Reset() {
+	*x = DescribeArtifactRequest{}
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeArtifactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeArtifactRequest) ProtoMessage() {}
+
+func (x *DescribeArtifactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeArtifactRequest.ProtoReflect.Descriptor instead.
+func (*DescribeArtifactRequest) Descriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DescribeArtifactRequest) GetBundleId() string {
+	if x != nil {
+		return x.BundleId
+	}
+	return ""
+}
+
+func (x *DescribeArtifactRequest) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *DescribeArtifactRequest) GetEnvironmentDigest() string {
+	if x != nil {
+		return x.EnvironmentDigest
+	}
+	return ""
+}
+
+// DescribeArtifactResponse is what they are made of.
+type DescribeArtifactResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Files of the bundle by path.
+	Files []*SourceFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	// Whether the bundle is kept.
+	FilesKept bool `protobuf:"varint,2,opt,name=files_kept,json=filesKept,proto3" json:"files_kept,omitempty"`
+	// Packages of the environment by name.
+	Packages []*Package `protobuf:"bytes,3,rep,name=packages,proto3" json:"packages,omitempty"`
+	// Whether the environment is kept.
+	EnvironmentKept bool `protobuf:"varint,4,opt,name=environment_kept,json=environmentKept,proto3" json:"environment_kept,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DescribeArtifactResponse) Reset() {
+	*x = DescribeArtifactResponse{}
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeArtifactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeArtifactResponse) ProtoMessage() {}
+
+func (x *DescribeArtifactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeArtifactResponse.ProtoReflect.Descriptor instead.
+func (*DescribeArtifactResponse) Descriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DescribeArtifactResponse) GetFiles() []*SourceFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *DescribeArtifactResponse) GetFilesKept() bool {
+	if x != nil {
+		return x.FilesKept
+	}
+	return false
+}
+
+func (x *DescribeArtifactResponse) GetPackages() []*Package {
+	if x != nil {
+		return x.Packages
+	}
+	return nil
+}
+
+func (x *DescribeArtifactResponse) GetEnvironmentKept() bool {
+	if x != nil {
+		return x.EnvironmentKept
+	}
+	return false
+}
+
+// SourceFile is one file of a bundle.
+type SourceFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Relative slash path.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// SHA-256 of its content, hex.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How many bytes it has.
+	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceFile) Reset() {
+	*x = SourceFile{}
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceFile) ProtoMessage() {}
+
+func (x *SourceFile) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceFile.ProtoReflect.Descriptor instead.
+func (*SourceFile) Descriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SourceFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SourceFile) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *SourceFile) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+// Package is one package of an environment.
+type Package struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its version.
+	Version       string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Package) Reset() {
+	*x = Package{}
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Package) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Package) ProtoMessage() {}
+
+func (x *Package) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Package.ProtoReflect.Descriptor instead.
+func (*Package) Descriptor() ([]byte, []int) {
+	return file_agentcloud_builder_v1_builder_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Package) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Package) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 // Header says for whom the bundle is kept.
 type UploadBundleRequest_Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -938,7 +1612,7 @@ type UploadBundleRequest_Header struct {
 
 func (x *UploadBundleRequest_Header) Reset() {
 	*x = UploadBundleRequest_Header{}
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[10]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1624,7 @@ func (x *UploadBundleRequest_Header) String() string {
 func (*UploadBundleRequest_Header) ProtoMessage() {}
 
 func (x *UploadBundleRequest_Header) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[10]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1665,7 @@ type UploadBundleRequest_File struct {
 
 func (x *UploadBundleRequest_File) Reset() {
 	*x = UploadBundleRequest_File{}
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[11]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1677,7 @@ func (x *UploadBundleRequest_File) String() string {
 func (*UploadBundleRequest_File) ProtoMessage() {}
 
 func (x *UploadBundleRequest_File) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[11]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1711,7 @@ type UploadBundleRequest_Commit struct {
 
 func (x *UploadBundleRequest_Commit) Reset() {
 	*x = UploadBundleRequest_Commit{}
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[12]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1723,7 @@ func (x *UploadBundleRequest_Commit) String() string {
 func (*UploadBundleRequest_Commit) ProtoMessage() {}
 
 func (x *UploadBundleRequest_Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[12]
+	mi := &file_agentcloud_builder_v1_builder_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1782,7 @@ const file_agentcloud_builder_v1_builder_proto_rawDesc = "" +
 	"\x05event\">\n" +
 	"\fBuildFailure\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06detail\x18\x02 \x01(\tR\x06detail\"\xa5\x04\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\"\xdf\x04\n" +
 	"\bArtifact\x12\x1f\n" +
 	"\vartifact_id\x18\x01 \x01(\tR\n" +
 	"artifactId\x12\x1b\n" +
@@ -1121,17 +1795,48 @@ const file_agentcloud_builder_v1_builder_proto_rawDesc = "" +
 	"\x05image\x18\b \x01(\tR\x05image\x12;\n" +
 	"\bmanifest\x18\t \x01(\v2\x1f.agentcloud.builder.v1.ManifestR\bmanifest\x12Y\n" +
 	"\x0estdio_commands\x18\n" +
-	" \x03(\v22.agentcloud.builder.v1.Artifact.StdioCommandsEntryR\rstdioCommands\x1ae\n" +
+	" \x03(\v22.agentcloud.builder.v1.Artifact.StdioCommandsEntryR\rstdioCommands\x128\n" +
+	"\aprogram\x18d \x01(\v2\x1e.agentcloud.builder.v1.ProgramR\aprogram\x1ae\n" +
 	"\x12StdioCommandsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x129\n" +
-	"\x05value\x18\x02 \x01(\v2#.agentcloud.builder.v1.StdioCommandR\x05value:\x028\x01\"\xb4\x01\n" +
+	"\x05value\x18\x02 \x01(\v2#.agentcloud.builder.v1.StdioCommandR\x05value:\x028\x01\"\x9d\x03\n" +
+	"\aProgram\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04args\x18\x02 \x03(\tR\x04args\x129\n" +
+	"\x03env\x18\x03 \x03(\v2'.agentcloud.builder.v1.Program.EnvEntryR\x03env\x12\x12\n" +
+	"\x04path\x18\x04 \x03(\tR\x04path\x12>\n" +
+	"\ttransport\x18\x05 \x01(\x0e2 .agentcloud.builder.v1.TransportR\ttransport\x12\x1b\n" +
+	"\thttp_path\x18\x06 \x01(\tR\bhttpPath\x12\x1a\n" +
+	"\bsessions\x18\a \x01(\x05R\bsessions\x122\n" +
+	"\x05image\x18\b \x01(\v2\x1c.agentcloud.builder.v1.ImageR\x05image\x126\n" +
+	"\x06worker\x18\xa0\x01 \x01(\v2\x1d.agentcloud.builder.v1.WorkerR\x06worker\x1a6\n" +
+	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x93\x01\n" +
+	"\x06Worker\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06bundle\x18\x02 \x01(\tR\x06bundle\x12\x1e\n" +
+	"\n" +
+	"activities\x18\x03 \x01(\tR\n" +
+	"activities\x12=\n" +
+	"\tworkflows\x18\x04 \x03(\v2\x1f.agentcloud.builder.v1.WorkflowR\tworkflows\"l\n" +
+	"\bWorkflow\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\x12*\n" +
+	"\x11input_schema_json\x18\x03 \x01(\tR\x0finputSchemaJson\"o\n" +
+	"\x05Image\x12\x12\n" +
+	"\x04runc\x18\x01 \x01(\tR\x04runc\x12\x16\n" +
+	"\x06rootfs\x18\x02 \x01(\tR\x06rootfs\x12\x16\n" +
+	"\x06folder\x18\x03 \x01(\tR\x06folder\x12\x10\n" +
+	"\x03uid\x18\x04 \x01(\rR\x03uid\x12\x10\n" +
+	"\x03gid\x18\x05 \x01(\rR\x03gid\"\xb4\x01\n" +
 	"\fStdioCommand\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12>\n" +
 	"\x03env\x18\x03 \x03(\v2,.agentcloud.builder.v1.StdioCommand.EnvEntryR\x03env\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf5\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb1\x04\n" +
 	"\bManifest\x12#\n" +
 	"\rsettings_json\x18\x01 \x01(\tR\fsettingsJson\x12!\n" +
 	"\fsecrets_json\x18\x02 \x01(\tR\vsecretsJson\x12%\n" +
@@ -1141,10 +1846,15 @@ const file_agentcloud_builder_v1_builder_proto_rawDesc = "" +
 	"\vuser_params\x18\x05 \x03(\tR\n" +
 	"userParams\x12\x19\n" +
 	"\bapp_name\x18\x06 \x01(\tR\aappName\x12-\n" +
-	"\x12declares_workflows\x18\a \x01(\bR\x11declaresWorkflows\x1a=\n" +
+	"\x12declares_workflows\x18\a \x01(\bR\x11declaresWorkflows\x12!\n" +
+	"\fproject_json\x18\b \x01(\tR\vprojectJson\x12V\n" +
+	"\rproject_lines\x18\t \x03(\v21.agentcloud.builder.v1.Manifest.ProjectLinesEntryR\fprojectLines\x1a=\n" +
 	"\x0fEnvHandlesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x92\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
+	"\x11ProjectLinesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x92\x01\n" +
 	"\x15CollectGarbageRequest\x12\x1d\n" +
 	"\n" +
 	"bundle_ids\x18\x01 \x03(\tR\tbundleIds\x12!\n" +
@@ -1153,16 +1863,39 @@ const file_agentcloud_builder_v1_builder_proto_rawDesc = "" +
 	"\x16CollectGarbageResponse\x12\x18\n" +
 	"\abundles\x18\x01 \x01(\x05R\abundles\x12\"\n" +
 	"\fenvironments\x18\x02 \x01(\x05R\fenvironments\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x03R\x05bytes*L\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"|\n" +
+	"\x17DescribeArtifactRequest\x12\x1b\n" +
+	"\tbundle_id\x18\x01 \x01(\tR\bbundleId\x12\x15\n" +
+	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12-\n" +
+	"\x12environment_digest\x18\x03 \x01(\tR\x11environmentDigest\"\xd9\x01\n" +
+	"\x18DescribeArtifactResponse\x127\n" +
+	"\x05files\x18\x01 \x03(\v2!.agentcloud.builder.v1.SourceFileR\x05files\x12\x1d\n" +
+	"\n" +
+	"files_kept\x18\x02 \x01(\bR\tfilesKept\x12:\n" +
+	"\bpackages\x18\x03 \x03(\v2\x1e.agentcloud.builder.v1.PackageR\bpackages\x12)\n" +
+	"\x10environment_kept\x18\x04 \x01(\bR\x0fenvironmentKept\"N\n" +
+	"\n" +
+	"SourceFile\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"7\n" +
+	"\aPackage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion*O\n" +
+	"\tTransport\x12\x19\n" +
+	"\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fTRANSPORT_STDIO\x10\x01\x12\x12\n" +
+	"\x0eTRANSPORT_HTTP\x10\x02*L\n" +
 	"\bLanguage\x12\x18\n" +
 	"\x14LANGUAGE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fLANGUAGE_PYTHON\x10\x01\x12\x11\n" +
 	"\rLANGUAGE_NODE\x10\x022{\n" +
 	"\x0eBundlesService\x12i\n" +
-	"\fUploadBundle\x12*.agentcloud.builder.v1.UploadBundleRequest\x1a+.agentcloud.builder.v1.UploadBundleResponse(\x012\xd4\x01\n" +
+	"\fUploadBundle\x12*.agentcloud.builder.v1.UploadBundleRequest\x1a+.agentcloud.builder.v1.UploadBundleResponse(\x012\xc9\x02\n" +
 	"\rBuildsService\x12T\n" +
 	"\x05Build\x12#.agentcloud.builder.v1.BuildRequest\x1a$.agentcloud.builder.v1.BuildResponse0\x01\x12m\n" +
-	"\x0eCollectGarbage\x12,.agentcloud.builder.v1.CollectGarbageRequest\x1a-.agentcloud.builder.v1.CollectGarbageResponseBKZIgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1;builderv1b\x06proto3"
+	"\x0eCollectGarbage\x12,.agentcloud.builder.v1.CollectGarbageRequest\x1a-.agentcloud.builder.v1.CollectGarbageResponse\x12s\n" +
+	"\x10DescribeArtifact\x12..agentcloud.builder.v1.DescribeArtifactRequest\x1a/.agentcloud.builder.v1.DescribeArtifactResponseBKZIgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1;builderv1b\x06proto3"
 
 var (
 	file_agentcloud_builder_v1_builder_proto_rawDescOnce sync.Once
@@ -1176,54 +1909,76 @@ func file_agentcloud_builder_v1_builder_proto_rawDescGZIP() []byte {
 	return file_agentcloud_builder_v1_builder_proto_rawDescData
 }
 
-var file_agentcloud_builder_v1_builder_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_agentcloud_builder_v1_builder_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_agentcloud_builder_v1_builder_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_agentcloud_builder_v1_builder_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_agentcloud_builder_v1_builder_proto_goTypes = []any{
-	(Language)(0),                      // 0: agentcloud.builder.v1.Language
-	(*UploadBundleRequest)(nil),        // 1: agentcloud.builder.v1.UploadBundleRequest
-	(*UploadBundleResponse)(nil),       // 2: agentcloud.builder.v1.UploadBundleResponse
-	(*BuildRequest)(nil),               // 3: agentcloud.builder.v1.BuildRequest
-	(*BuildResponse)(nil),              // 4: agentcloud.builder.v1.BuildResponse
-	(*BuildFailure)(nil),               // 5: agentcloud.builder.v1.BuildFailure
-	(*Artifact)(nil),                   // 6: agentcloud.builder.v1.Artifact
-	(*StdioCommand)(nil),               // 7: agentcloud.builder.v1.StdioCommand
-	(*Manifest)(nil),                   // 8: agentcloud.builder.v1.Manifest
-	(*CollectGarbageRequest)(nil),      // 9: agentcloud.builder.v1.CollectGarbageRequest
-	(*CollectGarbageResponse)(nil),     // 10: agentcloud.builder.v1.CollectGarbageResponse
-	(*UploadBundleRequest_Header)(nil), // 11: agentcloud.builder.v1.UploadBundleRequest.Header
-	(*UploadBundleRequest_File)(nil),   // 12: agentcloud.builder.v1.UploadBundleRequest.File
-	(*UploadBundleRequest_Commit)(nil), // 13: agentcloud.builder.v1.UploadBundleRequest.Commit
-	nil,                                // 14: agentcloud.builder.v1.Artifact.StdioCommandsEntry
-	nil,                                // 15: agentcloud.builder.v1.StdioCommand.EnvEntry
-	nil,                                // 16: agentcloud.builder.v1.Manifest.EnvHandlesEntry
-	(*v1.LogLine)(nil),                 // 17: agentcloud.bus.v1.LogLine
-	(*timestamppb.Timestamp)(nil),      // 18: google.protobuf.Timestamp
+	(Transport)(0),                     // 0: agentcloud.builder.v1.Transport
+	(Language)(0),                      // 1: agentcloud.builder.v1.Language
+	(*UploadBundleRequest)(nil),        // 2: agentcloud.builder.v1.UploadBundleRequest
+	(*UploadBundleResponse)(nil),       // 3: agentcloud.builder.v1.UploadBundleResponse
+	(*BuildRequest)(nil),               // 4: agentcloud.builder.v1.BuildRequest
+	(*BuildResponse)(nil),              // 5: agentcloud.builder.v1.BuildResponse
+	(*BuildFailure)(nil),               // 6: agentcloud.builder.v1.BuildFailure
+	(*Artifact)(nil),                   // 7: agentcloud.builder.v1.Artifact
+	(*Program)(nil),                    // 8: agentcloud.builder.v1.Program
+	(*Worker)(nil),                     // 9: agentcloud.builder.v1.Worker
+	(*Workflow)(nil),                   // 10: agentcloud.builder.v1.Workflow
+	(*Image)(nil),                      // 11: agentcloud.builder.v1.Image
+	(*StdioCommand)(nil),               // 12: agentcloud.builder.v1.StdioCommand
+	(*Manifest)(nil),                   // 13: agentcloud.builder.v1.Manifest
+	(*CollectGarbageRequest)(nil),      // 14: agentcloud.builder.v1.CollectGarbageRequest
+	(*CollectGarbageResponse)(nil),     // 15: agentcloud.builder.v1.CollectGarbageResponse
+	(*DescribeArtifactRequest)(nil),    // 16: agentcloud.builder.v1.DescribeArtifactRequest
+	(*DescribeArtifactResponse)(nil),   // 17: agentcloud.builder.v1.DescribeArtifactResponse
+	(*SourceFile)(nil),                 // 18: agentcloud.builder.v1.SourceFile
+	(*Package)(nil),                    // 19: agentcloud.builder.v1.Package
+	(*UploadBundleRequest_Header)(nil), // 20: agentcloud.builder.v1.UploadBundleRequest.Header
+	(*UploadBundleRequest_File)(nil),   // 21: agentcloud.builder.v1.UploadBundleRequest.File
+	(*UploadBundleRequest_Commit)(nil), // 22: agentcloud.builder.v1.UploadBundleRequest.Commit
+	nil,                                // 23: agentcloud.builder.v1.Artifact.StdioCommandsEntry
+	nil,                                // 24: agentcloud.builder.v1.Program.EnvEntry
+	nil,                                // 25: agentcloud.builder.v1.StdioCommand.EnvEntry
+	nil,                                // 26: agentcloud.builder.v1.Manifest.EnvHandlesEntry
+	nil,                                // 27: agentcloud.builder.v1.Manifest.ProjectLinesEntry
+	(*v1.LogLine)(nil),                 // 28: agentcloud.bus.v1.LogLine
+	(*timestamppb.Timestamp)(nil),      // 29: google.protobuf.Timestamp
 }
 var file_agentcloud_builder_v1_builder_proto_depIdxs = []int32{
-	11, // 0: agentcloud.builder.v1.UploadBundleRequest.header:type_name -> agentcloud.builder.v1.UploadBundleRequest.Header
-	12, // 1: agentcloud.builder.v1.UploadBundleRequest.file:type_name -> agentcloud.builder.v1.UploadBundleRequest.File
-	13, // 2: agentcloud.builder.v1.UploadBundleRequest.commit:type_name -> agentcloud.builder.v1.UploadBundleRequest.Commit
-	17, // 3: agentcloud.builder.v1.BuildResponse.line:type_name -> agentcloud.bus.v1.LogLine
-	6,  // 4: agentcloud.builder.v1.BuildResponse.artifact:type_name -> agentcloud.builder.v1.Artifact
-	5,  // 5: agentcloud.builder.v1.BuildResponse.failure:type_name -> agentcloud.builder.v1.BuildFailure
-	0,  // 6: agentcloud.builder.v1.Artifact.language:type_name -> agentcloud.builder.v1.Language
-	8,  // 7: agentcloud.builder.v1.Artifact.manifest:type_name -> agentcloud.builder.v1.Manifest
-	14, // 8: agentcloud.builder.v1.Artifact.stdio_commands:type_name -> agentcloud.builder.v1.Artifact.StdioCommandsEntry
-	15, // 9: agentcloud.builder.v1.StdioCommand.env:type_name -> agentcloud.builder.v1.StdioCommand.EnvEntry
-	16, // 10: agentcloud.builder.v1.Manifest.env_handles:type_name -> agentcloud.builder.v1.Manifest.EnvHandlesEntry
-	18, // 11: agentcloud.builder.v1.CollectGarbageRequest.not_after:type_name -> google.protobuf.Timestamp
-	7,  // 12: agentcloud.builder.v1.Artifact.StdioCommandsEntry.value:type_name -> agentcloud.builder.v1.StdioCommand
-	1,  // 13: agentcloud.builder.v1.BundlesService.UploadBundle:input_type -> agentcloud.builder.v1.UploadBundleRequest
-	3,  // 14: agentcloud.builder.v1.BuildsService.Build:input_type -> agentcloud.builder.v1.BuildRequest
-	9,  // 15: agentcloud.builder.v1.BuildsService.CollectGarbage:input_type -> agentcloud.builder.v1.CollectGarbageRequest
-	2,  // 16: agentcloud.builder.v1.BundlesService.UploadBundle:output_type -> agentcloud.builder.v1.UploadBundleResponse
-	4,  // 17: agentcloud.builder.v1.BuildsService.Build:output_type -> agentcloud.builder.v1.BuildResponse
-	10, // 18: agentcloud.builder.v1.BuildsService.CollectGarbage:output_type -> agentcloud.builder.v1.CollectGarbageResponse
-	16, // [16:19] is the sub-list for method output_type
-	13, // [13:16] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	20, // 0: agentcloud.builder.v1.UploadBundleRequest.header:type_name -> agentcloud.builder.v1.UploadBundleRequest.Header
+	21, // 1: agentcloud.builder.v1.UploadBundleRequest.file:type_name -> agentcloud.builder.v1.UploadBundleRequest.File
+	22, // 2: agentcloud.builder.v1.UploadBundleRequest.commit:type_name -> agentcloud.builder.v1.UploadBundleRequest.Commit
+	28, // 3: agentcloud.builder.v1.BuildResponse.line:type_name -> agentcloud.bus.v1.LogLine
+	7,  // 4: agentcloud.builder.v1.BuildResponse.artifact:type_name -> agentcloud.builder.v1.Artifact
+	6,  // 5: agentcloud.builder.v1.BuildResponse.failure:type_name -> agentcloud.builder.v1.BuildFailure
+	1,  // 6: agentcloud.builder.v1.Artifact.language:type_name -> agentcloud.builder.v1.Language
+	13, // 7: agentcloud.builder.v1.Artifact.manifest:type_name -> agentcloud.builder.v1.Manifest
+	23, // 8: agentcloud.builder.v1.Artifact.stdio_commands:type_name -> agentcloud.builder.v1.Artifact.StdioCommandsEntry
+	8,  // 9: agentcloud.builder.v1.Artifact.program:type_name -> agentcloud.builder.v1.Program
+	24, // 10: agentcloud.builder.v1.Program.env:type_name -> agentcloud.builder.v1.Program.EnvEntry
+	0,  // 11: agentcloud.builder.v1.Program.transport:type_name -> agentcloud.builder.v1.Transport
+	11, // 12: agentcloud.builder.v1.Program.image:type_name -> agentcloud.builder.v1.Image
+	9,  // 13: agentcloud.builder.v1.Program.worker:type_name -> agentcloud.builder.v1.Worker
+	10, // 14: agentcloud.builder.v1.Worker.workflows:type_name -> agentcloud.builder.v1.Workflow
+	25, // 15: agentcloud.builder.v1.StdioCommand.env:type_name -> agentcloud.builder.v1.StdioCommand.EnvEntry
+	26, // 16: agentcloud.builder.v1.Manifest.env_handles:type_name -> agentcloud.builder.v1.Manifest.EnvHandlesEntry
+	27, // 17: agentcloud.builder.v1.Manifest.project_lines:type_name -> agentcloud.builder.v1.Manifest.ProjectLinesEntry
+	29, // 18: agentcloud.builder.v1.CollectGarbageRequest.not_after:type_name -> google.protobuf.Timestamp
+	18, // 19: agentcloud.builder.v1.DescribeArtifactResponse.files:type_name -> agentcloud.builder.v1.SourceFile
+	19, // 20: agentcloud.builder.v1.DescribeArtifactResponse.packages:type_name -> agentcloud.builder.v1.Package
+	12, // 21: agentcloud.builder.v1.Artifact.StdioCommandsEntry.value:type_name -> agentcloud.builder.v1.StdioCommand
+	2,  // 22: agentcloud.builder.v1.BundlesService.UploadBundle:input_type -> agentcloud.builder.v1.UploadBundleRequest
+	4,  // 23: agentcloud.builder.v1.BuildsService.Build:input_type -> agentcloud.builder.v1.BuildRequest
+	14, // 24: agentcloud.builder.v1.BuildsService.CollectGarbage:input_type -> agentcloud.builder.v1.CollectGarbageRequest
+	16, // 25: agentcloud.builder.v1.BuildsService.DescribeArtifact:input_type -> agentcloud.builder.v1.DescribeArtifactRequest
+	3,  // 26: agentcloud.builder.v1.BundlesService.UploadBundle:output_type -> agentcloud.builder.v1.UploadBundleResponse
+	5,  // 27: agentcloud.builder.v1.BuildsService.Build:output_type -> agentcloud.builder.v1.BuildResponse
+	15, // 28: agentcloud.builder.v1.BuildsService.CollectGarbage:output_type -> agentcloud.builder.v1.CollectGarbageResponse
+	17, // 29: agentcloud.builder.v1.BuildsService.DescribeArtifact:output_type -> agentcloud.builder.v1.DescribeArtifactResponse
+	26, // [26:30] is the sub-list for method output_type
+	22, // [22:26] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_builder_v1_builder_proto_init() }
@@ -1247,8 +2002,8 @@ func file_agentcloud_builder_v1_builder_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_builder_v1_builder_proto_rawDesc), len(file_agentcloud_builder_v1_builder_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   16,
+			NumEnums:      2,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

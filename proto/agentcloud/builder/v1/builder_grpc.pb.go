@@ -126,8 +126,9 @@ var BundlesService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	BuildsService_Build_FullMethodName          = "/agentcloud.builder.v1.BuildsService/Build"
-	BuildsService_CollectGarbage_FullMethodName = "/agentcloud.builder.v1.BuildsService/CollectGarbage"
+	BuildsService_Build_FullMethodName            = "/agentcloud.builder.v1.BuildsService/Build"
+	BuildsService_CollectGarbage_FullMethodName   = "/agentcloud.builder.v1.BuildsService/CollectGarbage"
+	BuildsService_DescribeArtifact_FullMethodName = "/agentcloud.builder.v1.BuildsService/DescribeArtifact"
 )
 
 // BuildsServiceClient is the client API for BuildsService service.
@@ -141,6 +142,9 @@ type BuildsServiceClient interface {
 	Build(ctx context.Context, in *BuildRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BuildResponse], error)
 	// CollectGarbage deletes what is not in use and older than the grace time.
 	CollectGarbage(ctx context.Context, in *CollectGarbageRequest, opts ...grpc.CallOption) (*CollectGarbageResponse, error)
+	// DescribeArtifact lists what a bundle and an environment are made of. What is not kept
+	// any more is left out.
+	DescribeArtifact(ctx context.Context, in *DescribeArtifactRequest, opts ...grpc.CallOption) (*DescribeArtifactResponse, error)
 }
 
 type buildsServiceClient struct {
@@ -180,6 +184,16 @@ func (c *buildsServiceClient) CollectGarbage(ctx context.Context, in *CollectGar
 	return out, nil
 }
 
+func (c *buildsServiceClient) DescribeArtifact(ctx context.Context, in *DescribeArtifactRequest, opts ...grpc.CallOption) (*DescribeArtifactResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeArtifactResponse)
+	err := c.cc.Invoke(ctx, BuildsService_DescribeArtifact_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BuildsServiceServer is the server API for BuildsService service.
 // All implementations must embed UnimplementedBuildsServiceServer
 // for forward compatibility.
@@ -191,6 +205,9 @@ type BuildsServiceServer interface {
 	Build(*BuildRequest, grpc.ServerStreamingServer[BuildResponse]) error
 	// CollectGarbage deletes what is not in use and older than the grace time.
 	CollectGarbage(context.Context, *CollectGarbageRequest) (*CollectGarbageResponse, error)
+	// DescribeArtifact lists what a bundle and an environment are made of. What is not kept
+	// any more is left out.
+	DescribeArtifact(context.Context, *DescribeArtifactRequest) (*DescribeArtifactResponse, error)
 	mustEmbedUnimplementedBuildsServiceServer()
 }
 
@@ -206,6 +223,9 @@ func (UnimplementedBuildsServiceServer) Build(*BuildRequest, grpc.ServerStreamin
 }
 func (UnimplementedBuildsServiceServer) CollectGarbage(context.Context, *CollectGarbageRequest) (*CollectGarbageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CollectGarbage not implemented")
+}
+func (UnimplementedBuildsServiceServer) DescribeArtifact(context.Context, *DescribeArtifactRequest) (*DescribeArtifactResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribeArtifact not implemented")
 }
 func (UnimplementedBuildsServiceServer) mustEmbedUnimplementedBuildsServiceServer() {}
 func (UnimplementedBuildsServiceServer) testEmbeddedByValue()                       {}
@@ -257,6 +277,24 @@ func _BuildsService_CollectGarbage_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _BuildsService_DescribeArtifact_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeArtifactRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BuildsServiceServer).DescribeArtifact(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BuildsService_DescribeArtifact_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BuildsServiceServer).DescribeArtifact(ctx, req.(*DescribeArtifactRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // BuildsService_ServiceDesc is the grpc.ServiceDesc for BuildsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -267,6 +305,10 @@ var BuildsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CollectGarbage",
 			Handler:    _BuildsService_CollectGarbage_Handler,
+		},
+		{
+			MethodName: "DescribeArtifact",
+			Handler:    _BuildsService_DescribeArtifact_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -105,16 +105,19 @@ const (
 	LogSource_LOG_SOURCE_BUILD LogSource = 3
 	// The platform, about the agent: started, crashed, restarted.
 	LogSource_LOG_SOURCE_PLATFORM LogSource = 4
+	// A stdio MCP server beside the agent.
+	LogSource_LOG_SOURCE_SIDECAR LogSource = 120
 )
 
 // Enum value maps for LogSource.
 var (
 	LogSource_name = map[int32]string{
-		0: "LOG_SOURCE_UNSPECIFIED",
-		1: "LOG_SOURCE_SERVER",
-		2: "LOG_SOURCE_WORKER",
-		3: "LOG_SOURCE_BUILD",
-		4: "LOG_SOURCE_PLATFORM",
+		0:   "LOG_SOURCE_UNSPECIFIED",
+		1:   "LOG_SOURCE_SERVER",
+		2:   "LOG_SOURCE_WORKER",
+		3:   "LOG_SOURCE_BUILD",
+		4:   "LOG_SOURCE_PLATFORM",
+		120: "LOG_SOURCE_SIDECAR",
 	}
 	LogSource_value = map[string]int32{
 		"LOG_SOURCE_UNSPECIFIED": 0,
@@ -122,6 +125,7 @@ var (
 		"LOG_SOURCE_WORKER":      2,
 		"LOG_SOURCE_BUILD":       3,
 		"LOG_SOURCE_PLATFORM":    4,
+		"LOG_SOURCE_SIDECAR":     120,
 	}
 )
 
@@ -413,13 +417,14 @@ const file_agentcloud_bus_v1_bus_proto_rawDesc = "" +
 	"\x0eLOG_LEVEL_INFO\x10\x02\x12\x15\n" +
 	"\x11LOG_LEVEL_WARNING\x10\x03\x12\x13\n" +
 	"\x0fLOG_LEVEL_ERROR\x10\x04\x12\x16\n" +
-	"\x12LOG_LEVEL_CRITICAL\x10\x05*\x84\x01\n" +
+	"\x12LOG_LEVEL_CRITICAL\x10\x05*\x9c\x01\n" +
 	"\tLogSource\x12\x1a\n" +
 	"\x16LOG_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11LOG_SOURCE_SERVER\x10\x01\x12\x15\n" +
 	"\x11LOG_SOURCE_WORKER\x10\x02\x12\x14\n" +
 	"\x10LOG_SOURCE_BUILD\x10\x03\x12\x17\n" +
-	"\x13LOG_SOURCE_PLATFORM\x10\x04:;\n" +
+	"\x13LOG_SOURCE_PLATFORM\x10\x04\x12\x16\n" +
+	"\x12LOG_SOURCE_SIDECAR\x10x:;\n" +
 	"\asubject\x12\x1f.google.protobuf.MessageOptions\x18\xf1\x8c\x03 \x01(\tR\asubjectBCZAgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/bus/v1;busv1b\x06proto3"
 
 var (

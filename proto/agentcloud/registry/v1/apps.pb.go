@@ -93,16 +93,22 @@ const (
 	VersionState_VERSION_STATE_RETIRED VersionState = 3
 	// It never served.
 	VersionState_VERSION_STATE_FAILED VersionState = 4
+	// It is up and waits to be promoted.
+	VersionState_VERSION_STATE_READY VersionState = 60
+	// It was deleted; its files are gone.
+	VersionState_VERSION_STATE_DELETED VersionState = 61
 )
 
 // Enum value maps for VersionState.
 var (
 	VersionState_name = map[int32]string{
-		0: "VERSION_STATE_UNSPECIFIED",
-		1: "VERSION_STATE_PENDING",
-		2: "VERSION_STATE_LIVE",
-		3: "VERSION_STATE_RETIRED",
-		4: "VERSION_STATE_FAILED",
+		0:  "VERSION_STATE_UNSPECIFIED",
+		1:  "VERSION_STATE_PENDING",
+		2:  "VERSION_STATE_LIVE",
+		3:  "VERSION_STATE_RETIRED",
+		4:  "VERSION_STATE_FAILED",
+		60: "VERSION_STATE_READY",
+		61: "VERSION_STATE_DELETED",
 	}
 	VersionState_value = map[string]int32{
 		"VERSION_STATE_UNSPECIFIED": 0,
@@ -110,6 +116,8 @@ var (
 		"VERSION_STATE_LIVE":        2,
 		"VERSION_STATE_RETIRED":     3,
 		"VERSION_STATE_FAILED":      4,
+		"VERSION_STATE_READY":       60,
+		"VERSION_STATE_DELETED":     61,
 	}
 )
 
@@ -425,8 +433,22 @@ type Version struct {
 	CreatorId string `protobuf:"bytes,8,opt,name=creator_id,json=creatorId,proto3" json:"creator_id,omitempty"`
 	// When the deploy began.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// When it became live; unset when it never did.
-	LiveAt        *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=live_at,json=liveAt,proto3" json:"live_at,omitempty"`
+	// When it became live, the last time; unset when it never did.
+	LiveAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=live_at,json=liveAt,proto3" json:"live_at,omitempty"`
+	// SHA-256 over the paths and contents of its files, hex.
+	BundleDigest string `protobuf:"bytes,60,opt,name=bundle_digest,json=bundleDigest,proto3" json:"bundle_digest,omitempty"`
+	// Whether its processes are up, so that it can be made live at once.
+	Up bool `protobuf:"varint,61,opt,name=up,proto3" json:"up,omitempty"`
+	// Until when they are kept up although it does not serve.
+	WarmUntil *timestamppb.Timestamp `protobuf:"bytes,62,opt,name=warm_until,json=warmUntil,proto3" json:"warm_until,omitempty"`
+	// Whether a rollback without a version goes to it.
+	Previous bool `protobuf:"varint,63,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Why it waits to be promoted; empty when it does not.
+	Held string `protobuf:"bytes,64,opt,name=held,proto3" json:"held,omitempty"`
+	// Digest of its environment; versions with the same one share it.
+	EnvironmentDigest string `protobuf:"bytes,65,opt,name=environment_digest,json=environmentDigest,proto3" json:"environment_digest,omitempty"`
+	// The user who made it live, the last time: by the deploy, a promotion or a rollback.
+	LiveBy        string `protobuf:"bytes,150,opt,name=live_by,json=liveBy,proto3" json:"live_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -529,6 +551,55 @@ func (x *Version) GetLiveAt() *timestamppb.Timestamp {
 		return x.LiveAt
 	}
 	return nil
+}
+
+func (x *Version) GetBundleDigest() string {
+	if x != nil {
+		return x.BundleDigest
+	}
+	return ""
+}
+
+func (x *Version) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *Version) GetWarmUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WarmUntil
+	}
+	return nil
+}
+
+func (x *Version) GetPrevious() bool {
+	if x != nil {
+		return x.Previous
+	}
+	return false
+}
+
+func (x *Version) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
+}
+
+func (x *Version) GetEnvironmentDigest() string {
+	if x != nil {
+		return x.EnvironmentDigest
+	}
+	return ""
+}
+
+func (x *Version) GetLiveBy() string {
+	if x != nil {
+		return x.LiveBy
+	}
+	return ""
 }
 
 // CreateAppRequest describes the new app.
@@ -1264,11 +1335,14 @@ func (x *DeployAppRequest) GetDeploymentMetadata() *structpb.Struct {
 	return nil
 }
 
-// DeployAppResponse carries the app, which is online now.
+// DeployAppResponse carries the app, which is online now unless the version waits.
 type DeployAppResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The app.
-	App           *App `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	App *App `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// What the one who deploys should know, for people: tools that changed, or that the
+	// version waits to be promoted.
+	Notices       []string `protobuf:"bytes,60,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1306,6 +1380,13 @@ func (*DeployAppResponse) Descriptor() ([]byte, []int) {
 func (x *DeployAppResponse) GetApp() *App {
 	if x != nil {
 		return x.App
+	}
+	return nil
+}
+
+func (x *DeployAppResponse) GetNotices() []string {
+	if x != nil {
+		return x.Notices
 	}
 	return nil
 }
@@ -2516,7 +2597,7 @@ const file_agentcloud_registry_v1_apps_proto_rawDesc = "" +
 	"creator_id\x18\x03 \x01(\tR\tcreatorId\x129\n" +
 	"\n" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12M\n" +
-	"\x0fapp_server_info\x18\x05 \x01(\v2%.agentcloud.registry.v1.AppServerInfoR\rappServerInfo\"\x9f\x03\n" +
+	"\x0fapp_server_info\x18\x05 \x01(\v2%.agentcloud.registry.v1.AppServerInfoR\rappServerInfo\"\x88\x05\n" +
 	"\aVersion\x12\x1d\n" +
 	"\n" +
 	"version_id\x18\x01 \x01(\tR\tversionId\x12\x15\n" +
@@ -2531,7 +2612,15 @@ const file_agentcloud_registry_v1_apps_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x123\n" +
 	"\alive_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x06liveAt\"\xb4\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x06liveAt\x12#\n" +
+	"\rbundle_digest\x18< \x01(\tR\fbundleDigest\x12\x0e\n" +
+	"\x02up\x18= \x01(\bR\x02up\x129\n" +
+	"\n" +
+	"warm_until\x18> \x01(\v2\x1a.google.protobuf.TimestampR\twarmUntil\x12\x1a\n" +
+	"\bprevious\x18? \x01(\bR\bprevious\x12\x12\n" +
+	"\x04held\x18@ \x01(\tR\x04held\x12-\n" +
+	"\x12environment_digest\x18A \x01(\tR\x11environmentDigest\x12\x18\n" +
+	"\alive_by\x18\x96\x01 \x01(\tR\x06liveBy\"\xb4\x01\n" +
 	"\x10CreateAppRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\vdescription\x18\x02 \x01(\tH\x00R\vdescription\x88\x01\x01\x12:\n" +
@@ -2584,9 +2673,10 @@ const file_agentcloud_registry_v1_apps_proto_rawDesc = "" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\"s\n" +
 	"\x10DeployAppRequest\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12H\n" +
-	"\x13deployment_metadata\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x12deploymentMetadata\"B\n" +
+	"\x13deployment_metadata\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x12deploymentMetadata\"\\\n" +
 	"\x11DeployAppResponse\x12-\n" +
-	"\x03app\x18\x01 \x01(\v2\x1b.agentcloud.registry.v1.AppR\x03app\"?\n" +
+	"\x03app\x18\x01 \x01(\v2\x1b.agentcloud.registry.v1.AppR\x03app\x12\x18\n" +
+	"\anotices\x18< \x03(\tR\anotices\"?\n" +
 	"\x17ListConfigParamsRequest\x12$\n" +
 	"\x0eapp_server_url\x18\x01 \x01(\tR\fappServerUrl\"9\n" +
 	"\x18ListConfigParamsResponse\x12\x1d\n" +
@@ -2666,13 +2756,15 @@ const file_agentcloud_registry_v1_apps_proto_rawDesc = "" +
 	"\x0fAppServerStatus\x12!\n" +
 	"\x1dAPP_SERVER_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18APP_SERVER_STATUS_ONLINE\x10\x01\x12\x1d\n" +
-	"\x19APP_SERVER_STATUS_OFFLINE\x10\x02*\x95\x01\n" +
+	"\x19APP_SERVER_STATUS_OFFLINE\x10\x02*\xc9\x01\n" +
 	"\fVersionState\x12\x1d\n" +
 	"\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15VERSION_STATE_PENDING\x10\x01\x12\x16\n" +
 	"\x12VERSION_STATE_LIVE\x10\x02\x12\x19\n" +
 	"\x15VERSION_STATE_RETIRED\x10\x03\x12\x18\n" +
-	"\x14VERSION_STATE_FAILED\x10\x042\xa7\x12\n" +
+	"\x14VERSION_STATE_FAILED\x10\x04\x12\x17\n" +
+	"\x13VERSION_STATE_READY\x10<\x12\x19\n" +
+	"\x15VERSION_STATE_DELETED\x10=2\xa7\x12\n" +
 	"\vAppsService\x12\x80\x01\n" +
 	"\tCreateApp\x12(.agentcloud.registry.v1.CreateAppRequest\x1a).agentcloud.registry.v1.CreateAppResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/mcp_app/create_app\x12t\n" +
 	"\x06GetApp\x12%.agentcloud.registry.v1.GetAppRequest\x1a&.agentcloud.registry.v1.GetAppResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/mcp_app/get_app\x12|\n" +
@@ -2766,58 +2858,59 @@ var file_agentcloud_registry_v1_apps_proto_depIdxs = []int32{
 	43, // 9: agentcloud.registry.v1.Version.deployment_metadata:type_name -> google.protobuf.Struct
 	42, // 10: agentcloud.registry.v1.Version.created_at:type_name -> google.protobuf.Timestamp
 	42, // 11: agentcloud.registry.v1.Version.live_at:type_name -> google.protobuf.Timestamp
-	3,  // 12: agentcloud.registry.v1.ConnectAppResponse.app:type_name -> agentcloud.registry.v1.App
-	3,  // 13: agentcloud.registry.v1.CreateAppResponse.app:type_name -> agentcloud.registry.v1.App
-	3,  // 14: agentcloud.registry.v1.GetAppResponse.app:type_name -> agentcloud.registry.v1.App
-	3,  // 15: agentcloud.registry.v1.ListAppsResponse.apps:type_name -> agentcloud.registry.v1.App
-	3,  // 16: agentcloud.registry.v1.UpdateAppResponse.app:type_name -> agentcloud.registry.v1.App
-	43, // 17: agentcloud.registry.v1.DeployAppRequest.deployment_metadata:type_name -> google.protobuf.Struct
-	3,  // 18: agentcloud.registry.v1.DeployAppResponse.app:type_name -> agentcloud.registry.v1.App
-	41, // 19: agentcloud.registry.v1.ConfigureAppRequest.params:type_name -> agentcloud.registry.v1.ConfigureAppRequest.ParamsEntry
-	4,  // 20: agentcloud.registry.v1.ConfigureAppResponse.app_configuration:type_name -> agentcloud.registry.v1.AppConfiguration
-	4,  // 21: agentcloud.registry.v1.GetAppConfigurationResponse.app_configuration:type_name -> agentcloud.registry.v1.AppConfiguration
-	4,  // 22: agentcloud.registry.v1.ListAppConfigurationsResponse.app_configurations:type_name -> agentcloud.registry.v1.AppConfiguration
-	5,  // 23: agentcloud.registry.v1.ListVersionsResponse.versions:type_name -> agentcloud.registry.v1.Version
-	40, // 24: agentcloud.registry.v1.WatchAddressesResponse.upserts:type_name -> agentcloud.registry.v1.Address
-	6,  // 25: agentcloud.registry.v1.AppsService.CreateApp:input_type -> agentcloud.registry.v1.CreateAppRequest
-	10, // 26: agentcloud.registry.v1.AppsService.GetApp:input_type -> agentcloud.registry.v1.GetAppRequest
-	12, // 27: agentcloud.registry.v1.AppsService.ListApps:input_type -> agentcloud.registry.v1.ListAppsRequest
-	14, // 28: agentcloud.registry.v1.AppsService.UpdateApp:input_type -> agentcloud.registry.v1.UpdateAppRequest
-	16, // 29: agentcloud.registry.v1.AppsService.DeleteApp:input_type -> agentcloud.registry.v1.DeleteAppRequest
-	18, // 30: agentcloud.registry.v1.AppsService.DeployApp:input_type -> agentcloud.registry.v1.DeployAppRequest
-	7,  // 31: agentcloud.registry.v1.AppsService.ConnectApp:input_type -> agentcloud.registry.v1.ConnectAppRequest
-	20, // 32: agentcloud.registry.v1.AppsService.ListConfigParams:input_type -> agentcloud.registry.v1.ListConfigParamsRequest
-	22, // 33: agentcloud.registry.v1.AppsService.ConfigureApp:input_type -> agentcloud.registry.v1.ConfigureAppRequest
-	24, // 34: agentcloud.registry.v1.AppsService.GetAppConfiguration:input_type -> agentcloud.registry.v1.GetAppConfigurationRequest
-	26, // 35: agentcloud.registry.v1.AppsService.ListAppConfigurations:input_type -> agentcloud.registry.v1.ListAppConfigurationsRequest
-	28, // 36: agentcloud.registry.v1.AppsService.DeleteAppConfiguration:input_type -> agentcloud.registry.v1.DeleteAppConfigurationRequest
-	30, // 37: agentcloud.registry.v1.AppsService.ListVersions:input_type -> agentcloud.registry.v1.ListVersionsRequest
-	32, // 38: agentcloud.registry.v1.AppsService.RecordUpload:input_type -> agentcloud.registry.v1.RecordUploadRequest
-	34, // 39: agentcloud.registry.v1.AppsService.AuthorizeUpload:input_type -> agentcloud.registry.v1.AuthorizeUploadRequest
-	36, // 40: agentcloud.registry.v1.AppsService.ResolveTarget:input_type -> agentcloud.registry.v1.ResolveTargetRequest
-	38, // 41: agentcloud.registry.v1.AppsService.WatchAddresses:input_type -> agentcloud.registry.v1.WatchAddressesRequest
-	9,  // 42: agentcloud.registry.v1.AppsService.CreateApp:output_type -> agentcloud.registry.v1.CreateAppResponse
-	11, // 43: agentcloud.registry.v1.AppsService.GetApp:output_type -> agentcloud.registry.v1.GetAppResponse
-	13, // 44: agentcloud.registry.v1.AppsService.ListApps:output_type -> agentcloud.registry.v1.ListAppsResponse
-	15, // 45: agentcloud.registry.v1.AppsService.UpdateApp:output_type -> agentcloud.registry.v1.UpdateAppResponse
-	17, // 46: agentcloud.registry.v1.AppsService.DeleteApp:output_type -> agentcloud.registry.v1.DeleteAppResponse
-	19, // 47: agentcloud.registry.v1.AppsService.DeployApp:output_type -> agentcloud.registry.v1.DeployAppResponse
-	8,  // 48: agentcloud.registry.v1.AppsService.ConnectApp:output_type -> agentcloud.registry.v1.ConnectAppResponse
-	21, // 49: agentcloud.registry.v1.AppsService.ListConfigParams:output_type -> agentcloud.registry.v1.ListConfigParamsResponse
-	23, // 50: agentcloud.registry.v1.AppsService.ConfigureApp:output_type -> agentcloud.registry.v1.ConfigureAppResponse
-	25, // 51: agentcloud.registry.v1.AppsService.GetAppConfiguration:output_type -> agentcloud.registry.v1.GetAppConfigurationResponse
-	27, // 52: agentcloud.registry.v1.AppsService.ListAppConfigurations:output_type -> agentcloud.registry.v1.ListAppConfigurationsResponse
-	29, // 53: agentcloud.registry.v1.AppsService.DeleteAppConfiguration:output_type -> agentcloud.registry.v1.DeleteAppConfigurationResponse
-	31, // 54: agentcloud.registry.v1.AppsService.ListVersions:output_type -> agentcloud.registry.v1.ListVersionsResponse
-	33, // 55: agentcloud.registry.v1.AppsService.RecordUpload:output_type -> agentcloud.registry.v1.RecordUploadResponse
-	35, // 56: agentcloud.registry.v1.AppsService.AuthorizeUpload:output_type -> agentcloud.registry.v1.AuthorizeUploadResponse
-	37, // 57: agentcloud.registry.v1.AppsService.ResolveTarget:output_type -> agentcloud.registry.v1.ResolveTargetResponse
-	39, // 58: agentcloud.registry.v1.AppsService.WatchAddresses:output_type -> agentcloud.registry.v1.WatchAddressesResponse
-	42, // [42:59] is the sub-list for method output_type
-	25, // [25:42] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	42, // 12: agentcloud.registry.v1.Version.warm_until:type_name -> google.protobuf.Timestamp
+	3,  // 13: agentcloud.registry.v1.ConnectAppResponse.app:type_name -> agentcloud.registry.v1.App
+	3,  // 14: agentcloud.registry.v1.CreateAppResponse.app:type_name -> agentcloud.registry.v1.App
+	3,  // 15: agentcloud.registry.v1.GetAppResponse.app:type_name -> agentcloud.registry.v1.App
+	3,  // 16: agentcloud.registry.v1.ListAppsResponse.apps:type_name -> agentcloud.registry.v1.App
+	3,  // 17: agentcloud.registry.v1.UpdateAppResponse.app:type_name -> agentcloud.registry.v1.App
+	43, // 18: agentcloud.registry.v1.DeployAppRequest.deployment_metadata:type_name -> google.protobuf.Struct
+	3,  // 19: agentcloud.registry.v1.DeployAppResponse.app:type_name -> agentcloud.registry.v1.App
+	41, // 20: agentcloud.registry.v1.ConfigureAppRequest.params:type_name -> agentcloud.registry.v1.ConfigureAppRequest.ParamsEntry
+	4,  // 21: agentcloud.registry.v1.ConfigureAppResponse.app_configuration:type_name -> agentcloud.registry.v1.AppConfiguration
+	4,  // 22: agentcloud.registry.v1.GetAppConfigurationResponse.app_configuration:type_name -> agentcloud.registry.v1.AppConfiguration
+	4,  // 23: agentcloud.registry.v1.ListAppConfigurationsResponse.app_configurations:type_name -> agentcloud.registry.v1.AppConfiguration
+	5,  // 24: agentcloud.registry.v1.ListVersionsResponse.versions:type_name -> agentcloud.registry.v1.Version
+	40, // 25: agentcloud.registry.v1.WatchAddressesResponse.upserts:type_name -> agentcloud.registry.v1.Address
+	6,  // 26: agentcloud.registry.v1.AppsService.CreateApp:input_type -> agentcloud.registry.v1.CreateAppRequest
+	10, // 27: agentcloud.registry.v1.AppsService.GetApp:input_type -> agentcloud.registry.v1.GetAppRequest
+	12, // 28: agentcloud.registry.v1.AppsService.ListApps:input_type -> agentcloud.registry.v1.ListAppsRequest
+	14, // 29: agentcloud.registry.v1.AppsService.UpdateApp:input_type -> agentcloud.registry.v1.UpdateAppRequest
+	16, // 30: agentcloud.registry.v1.AppsService.DeleteApp:input_type -> agentcloud.registry.v1.DeleteAppRequest
+	18, // 31: agentcloud.registry.v1.AppsService.DeployApp:input_type -> agentcloud.registry.v1.DeployAppRequest
+	7,  // 32: agentcloud.registry.v1.AppsService.ConnectApp:input_type -> agentcloud.registry.v1.ConnectAppRequest
+	20, // 33: agentcloud.registry.v1.AppsService.ListConfigParams:input_type -> agentcloud.registry.v1.ListConfigParamsRequest
+	22, // 34: agentcloud.registry.v1.AppsService.ConfigureApp:input_type -> agentcloud.registry.v1.ConfigureAppRequest
+	24, // 35: agentcloud.registry.v1.AppsService.GetAppConfiguration:input_type -> agentcloud.registry.v1.GetAppConfigurationRequest
+	26, // 36: agentcloud.registry.v1.AppsService.ListAppConfigurations:input_type -> agentcloud.registry.v1.ListAppConfigurationsRequest
+	28, // 37: agentcloud.registry.v1.AppsService.DeleteAppConfiguration:input_type -> agentcloud.registry.v1.DeleteAppConfigurationRequest
+	30, // 38: agentcloud.registry.v1.AppsService.ListVersions:input_type -> agentcloud.registry.v1.ListVersionsRequest
+	32, // 39: agentcloud.registry.v1.AppsService.RecordUpload:input_type -> agentcloud.registry.v1.RecordUploadRequest
+	34, // 40: agentcloud.registry.v1.AppsService.AuthorizeUpload:input_type -> agentcloud.registry.v1.AuthorizeUploadRequest
+	36, // 41: agentcloud.registry.v1.AppsService.ResolveTarget:input_type -> agentcloud.registry.v1.ResolveTargetRequest
+	38, // 42: agentcloud.registry.v1.AppsService.WatchAddresses:input_type -> agentcloud.registry.v1.WatchAddressesRequest
+	9,  // 43: agentcloud.registry.v1.AppsService.CreateApp:output_type -> agentcloud.registry.v1.CreateAppResponse
+	11, // 44: agentcloud.registry.v1.AppsService.GetApp:output_type -> agentcloud.registry.v1.GetAppResponse
+	13, // 45: agentcloud.registry.v1.AppsService.ListApps:output_type -> agentcloud.registry.v1.ListAppsResponse
+	15, // 46: agentcloud.registry.v1.AppsService.UpdateApp:output_type -> agentcloud.registry.v1.UpdateAppResponse
+	17, // 47: agentcloud.registry.v1.AppsService.DeleteApp:output_type -> agentcloud.registry.v1.DeleteAppResponse
+	19, // 48: agentcloud.registry.v1.AppsService.DeployApp:output_type -> agentcloud.registry.v1.DeployAppResponse
+	8,  // 49: agentcloud.registry.v1.AppsService.ConnectApp:output_type -> agentcloud.registry.v1.ConnectAppResponse
+	21, // 50: agentcloud.registry.v1.AppsService.ListConfigParams:output_type -> agentcloud.registry.v1.ListConfigParamsResponse
+	23, // 51: agentcloud.registry.v1.AppsService.ConfigureApp:output_type -> agentcloud.registry.v1.ConfigureAppResponse
+	25, // 52: agentcloud.registry.v1.AppsService.GetAppConfiguration:output_type -> agentcloud.registry.v1.GetAppConfigurationResponse
+	27, // 53: agentcloud.registry.v1.AppsService.ListAppConfigurations:output_type -> agentcloud.registry.v1.ListAppConfigurationsResponse
+	29, // 54: agentcloud.registry.v1.AppsService.DeleteAppConfiguration:output_type -> agentcloud.registry.v1.DeleteAppConfigurationResponse
+	31, // 55: agentcloud.registry.v1.AppsService.ListVersions:output_type -> agentcloud.registry.v1.ListVersionsResponse
+	33, // 56: agentcloud.registry.v1.AppsService.RecordUpload:output_type -> agentcloud.registry.v1.RecordUploadResponse
+	35, // 57: agentcloud.registry.v1.AppsService.AuthorizeUpload:output_type -> agentcloud.registry.v1.AuthorizeUploadResponse
+	37, // 58: agentcloud.registry.v1.AppsService.ResolveTarget:output_type -> agentcloud.registry.v1.ResolveTargetResponse
+	39, // 59: agentcloud.registry.v1.AppsService.WatchAddresses:output_type -> agentcloud.registry.v1.WatchAddressesResponse
+	43, // [43:60] is the sub-list for method output_type
+	26, // [26:43] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_registry_v1_apps_proto_init() }

@@ -9,8 +9,10 @@
 package schedulerv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -33,19 +35,23 @@ const (
 	DeployOutcome_DEPLOY_OUTCOME_LIVE DeployOutcome = 1
 	// It does not; what served before still does.
 	DeployOutcome_DEPLOY_OUTCOME_FAILED DeployOutcome = 2
+	// It is up and healthy, and waits to be promoted; what served before still does.
+	DeployOutcome_DEPLOY_OUTCOME_READY DeployOutcome = 60
 )
 
 // Enum value maps for DeployOutcome.
 var (
 	DeployOutcome_name = map[int32]string{
-		0: "DEPLOY_OUTCOME_UNSPECIFIED",
-		1: "DEPLOY_OUTCOME_LIVE",
-		2: "DEPLOY_OUTCOME_FAILED",
+		0:  "DEPLOY_OUTCOME_UNSPECIFIED",
+		1:  "DEPLOY_OUTCOME_LIVE",
+		2:  "DEPLOY_OUTCOME_FAILED",
+		60: "DEPLOY_OUTCOME_READY",
 	}
 	DeployOutcome_value = map[string]int32{
 		"DEPLOY_OUTCOME_UNSPECIFIED": 0,
 		"DEPLOY_OUTCOME_LIVE":        1,
 		"DEPLOY_OUTCOME_FAILED":      2,
+		"DEPLOY_OUTCOME_READY":       60,
 	}
 )
 
@@ -94,6 +100,8 @@ const (
 	AgentState_AGENT_STATE_DRAINING AgentState = 5
 	// Gone.
 	AgentState_AGENT_STATE_STOPPED AgentState = 6
+	// Without a process, since nobody needs one; started when somebody does.
+	AgentState_AGENT_STATE_ASLEEP AgentState = 7
 )
 
 // Enum value maps for AgentState.
@@ -106,6 +114,7 @@ var (
 		4: "AGENT_STATE_CRASH_LOOP",
 		5: "AGENT_STATE_DRAINING",
 		6: "AGENT_STATE_STOPPED",
+		7: "AGENT_STATE_ASLEEP",
 	}
 	AgentState_value = map[string]int32{
 		"AGENT_STATE_UNSPECIFIED": 0,
@@ -115,6 +124,7 @@ var (
 		"AGENT_STATE_CRASH_LOOP":  4,
 		"AGENT_STATE_DRAINING":    5,
 		"AGENT_STATE_STOPPED":     6,
+		"AGENT_STATE_ASLEEP":      7,
 	}
 )
 
@@ -272,7 +282,12 @@ type DeployResponse struct {
 	// Why it failed: a sentence and the last lines of the real output, for people.
 	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// Dotted names of what each user of the app brings.
-	UserParams    []string `protobuf:"bytes,3,rep,name=user_params,json=userParams,proto3" json:"user_params,omitempty"`
+	UserParams []string `protobuf:"bytes,3,rep,name=user_params,json=userParams,proto3" json:"user_params,omitempty"`
+	// Of a version that serves or served: which switch of the target made it live, the
+	// last time. A higher one came later.
+	SwitchNumber int64 `protobuf:"varint,60,opt,name=switch_number,json=switchNumber,proto3" json:"switch_number,omitempty"`
+	// What the one who deploys should know, for people.
+	Notices       []string `protobuf:"bytes,61,rep,name=notices,proto3" json:"notices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -324,6 +339,20 @@ func (x *DeployResponse) GetError() string {
 func (x *DeployResponse) GetUserParams() []string {
 	if x != nil {
 		return x.UserParams
+	}
+	return nil
+}
+
+func (x *DeployResponse) GetSwitchNumber() int64 {
+	if x != nil {
+		return x.SwitchNumber
+	}
+	return 0
+}
+
+func (x *DeployResponse) GetNotices() []string {
+	if x != nil {
+		return x.Notices
 	}
 	return nil
 }
@@ -425,7 +454,9 @@ type ConnectResponse struct {
 	// How it ended.
 	Outcome DeployOutcome `protobuf:"varint,1,opt,name=outcome,proto3,enum=agentcloud.scheduler.v1.DeployOutcome" json:"outcome,omitempty"`
 	// Why it failed, for people.
-	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Which switch of the target made it live.
+	SwitchNumber  int64 `protobuf:"varint,60,opt,name=switch_number,json=switchNumber,proto3" json:"switch_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -472,6 +503,13 @@ func (x *ConnectResponse) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *ConnectResponse) GetSwitchNumber() int64 {
+	if x != nil {
+		return x.SwitchNumber
+	}
+	return 0
 }
 
 // RemoveRequest names the target.
@@ -703,7 +741,17 @@ type Endpoint struct {
 	// Result of server/discover of such a server, as JSON.
 	DiscoverJson string `protobuf:"bytes,20,opt,name=discover_json,json=discoverJson,proto3" json:"discover_json,omitempty"`
 	// Whether it speaks no other era.
-	ModernOnly    bool `protobuf:"varint,21,opt,name=modern_only,json=modernOnly,proto3" json:"modern_only,omitempty"`
+	ModernOnly bool `protobuf:"varint,21,opt,name=modern_only,json=modernOnly,proto3" json:"modern_only,omitempty"`
+	// Whether its server sleeps: a call has it woken first.
+	Asleep bool `protobuf:"varint,85,opt,name=asleep,proto3" json:"asleep,omitempty"`
+	// The version that is tried beside it; none while there is no rollout.
+	Canary *Canary `protobuf:"bytes,130,opt,name=canary,proto3" json:"canary,omitempty"`
+	// Its server processes that can be called, the one of server_url first; none while it
+	// is not ready, or runs elsewhere.
+	Servers []*Server `protobuf:"bytes,140,rep,name=servers,proto3" json:"servers,omitempty"`
+	// How many calls at once one of them is for; 0: their number does not follow calls, and
+	// nobody has to be told of them.
+	Concurrency   int32 `protobuf:"varint,141,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -885,6 +933,226 @@ func (x *Endpoint) GetModernOnly() bool {
 	return false
 }
 
+func (x *Endpoint) GetAsleep() bool {
+	if x != nil {
+		return x.Asleep
+	}
+	return false
+}
+
+func (x *Endpoint) GetCanary() *Canary {
+	if x != nil {
+		return x.Canary
+	}
+	return nil
+}
+
+func (x *Endpoint) GetServers() []*Server {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *Endpoint) GetConcurrency() int32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+// Server is one of the server processes of a version.
+type Server struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its base URL.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// The instance, as ListAgents names it.
+	InstanceId    string `protobuf:"bytes,2,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Server) Reset() {
+	*x = Server{}
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Server) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Server) ProtoMessage() {}
+
+func (x *Server) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Server.ProtoReflect.Descriptor instead.
+func (*Server) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Server) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Server) GetInstanceId() string {
+	if x != nil {
+		return x.InstanceId
+	}
+	return ""
+}
+
+// Canary is a version that gets a share of a target's traffic.
+type Canary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rollout that tries it.
+	RolloutId string `protobuf:"bytes,1,opt,name=rollout_id,json=rolloutId,proto3" json:"rollout_id,omitempty"`
+	// The version, complete as the live one; it has no canary of its own.
+	Endpoint *Endpoint `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// Which share of the sessions, and of the calls without one, goes there: thousandths.
+	Weight int32 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`
+	// Whom it gets whatever the weight; one that fits is enough.
+	Matches       []*CanaryMatch `protobuf:"bytes,4,rep,name=matches,proto3" json:"matches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Canary) Reset() {
+	*x = Canary{}
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Canary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Canary) ProtoMessage() {}
+
+func (x *Canary) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Canary.ProtoReflect.Descriptor instead.
+func (*Canary) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Canary) GetRolloutId() string {
+	if x != nil {
+		return x.RolloutId
+	}
+	return ""
+}
+
+func (x *Canary) GetEndpoint() *Endpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *Canary) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Canary) GetMatches() []*CanaryMatch {
+	if x != nil {
+		return x.Matches
+	}
+	return nil
+}
+
+// CanaryMatch picks calls by a header or by their caller; all that is set must fit.
+type CanaryMatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of a header of the request; a session is judged by the one that opened it.
+	Header string `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// Its value; empty: whatever it is.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// The caller: id of a user, an API key or a service account.
+	Caller        string `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CanaryMatch) Reset() {
+	*x = CanaryMatch{}
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CanaryMatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CanaryMatch) ProtoMessage() {}
+
+func (x *CanaryMatch) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CanaryMatch.ProtoReflect.Descriptor instead.
+func (*CanaryMatch) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CanaryMatch) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
+}
+
+func (x *CanaryMatch) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *CanaryMatch) GetCaller() string {
+	if x != nil {
+		return x.Caller
+	}
+	return ""
+}
+
 // IdentifyAgentRequest carries a token.
 type IdentifyAgentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -896,7 +1164,7 @@ type IdentifyAgentRequest struct {
 
 func (x *IdentifyAgentRequest) Reset() {
 	*x = IdentifyAgentRequest{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[9]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1176,7 @@ func (x *IdentifyAgentRequest) String() string {
 func (*IdentifyAgentRequest) ProtoMessage() {}
 
 func (x *IdentifyAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[9]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1189,7 @@ func (x *IdentifyAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyAgentRequest.ProtoReflect.Descriptor instead.
 func (*IdentifyAgentRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{9}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IdentifyAgentRequest) GetToken() string {
@@ -950,7 +1218,7 @@ type IdentifyAgentResponse struct {
 
 func (x *IdentifyAgentResponse) Reset() {
 	*x = IdentifyAgentResponse{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[10]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1230,7 @@ func (x *IdentifyAgentResponse) String() string {
 func (*IdentifyAgentResponse) ProtoMessage() {}
 
 func (x *IdentifyAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[10]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1243,7 @@ func (x *IdentifyAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentifyAgentResponse.ProtoReflect.Descriptor instead.
 func (*IdentifyAgentResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{10}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IdentifyAgentResponse) GetTargetId() string {
@@ -1024,7 +1292,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[11]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1304,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[11]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1317,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{11}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListAgentsRequest) GetTargetId() string {
@@ -1063,14 +1331,18 @@ func (x *ListAgentsRequest) GetTargetId() string {
 type ListAgentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Newest first.
-	Agents        []*Agent `protobuf:"bytes,1,rep,name=agents,proto3" json:"agents,omitempty"`
+	Agents []*Agent `protobuf:"bytes,1,rep,name=agents,proto3" json:"agents,omitempty"`
+	// When the live version's sleep.
+	Sleep *SleepPolicy `protobuf:"bytes,85,opt,name=sleep,proto3" json:"sleep,omitempty"`
+	// How many there are of the live version.
+	Scale         *ScalePolicy `protobuf:"bytes,140,opt,name=scale,proto3" json:"scale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[12]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1354,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[12]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1367,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{12}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -1105,14 +1377,28 @@ func (x *ListAgentsResponse) GetAgents() []*Agent {
 	return nil
 }
 
-// Agent is one process (or pod) of a version.
+func (x *ListAgentsResponse) GetSleep() *SleepPolicy {
+	if x != nil {
+		return x.Sleep
+	}
+	return nil
+}
+
+func (x *ListAgentsResponse) GetScale() *ScalePolicy {
+	if x != nil {
+		return x.Scale
+	}
+	return nil
+}
+
+// Agent is one process (or pod) of a version, or of a stdio server beside it.
 type Agent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The instance.
 	InstanceId string `protobuf:"bytes,1,opt,name=instance_id,json=instanceId,proto3" json:"instance_id,omitempty"`
 	// The version.
 	VersionId string `protobuf:"bytes,2,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
-	// "server" or "worker".
+	// "server", "worker" or "sidecar".
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// How it is.
 	State AgentState `protobuf:"varint,4,opt,name=state,proto3,enum=agentcloud.scheduler.v1.AgentState" json:"state,omitempty"`
@@ -1125,14 +1411,20 @@ type Agent struct {
 	// Processor time used, seconds.
 	CpuSeconds float64 `protobuf:"fixed64,8,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`
 	// Process id on the machine; 0 when unknown.
-	Pid           int64 `protobuf:"varint,9,opt,name=pid,proto3" json:"pid,omitempty"`
+	Pid int64 `protobuf:"varint,9,opt,name=pid,proto3" json:"pid,omitempty"`
+	// Since when it sleeps.
+	AsleepSince *timestamppb.Timestamp `protobuf:"bytes,85,opt,name=asleep_since,json=asleepSince,proto3" json:"asleep_since,omitempty"`
+	// Of a sidecar: the MCP server's name in the app's settings.
+	Server string `protobuf:"bytes,120,opt,name=server,proto3" json:"server,omitempty"`
+	// Of a sidecar: how many connections it has.
+	Clients       int32 `protobuf:"varint,121,opt,name=clients,proto3" json:"clients,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
 	*x = Agent{}
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[13]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1436,7 @@ func (x *Agent) String() string {
 func (*Agent) ProtoMessage() {}
 
 func (x *Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[13]
+	mi := &file_agentcloud_scheduler_v1_deployments_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1449,7 @@ func (x *Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agent.ProtoReflect.Descriptor instead.
 func (*Agent) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{13}
+	return file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Agent) GetInstanceId() string {
@@ -1223,11 +1515,32 @@ func (x *Agent) GetPid() int64 {
 	return 0
 }
 
+func (x *Agent) GetAsleepSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsleepSince
+	}
+	return nil
+}
+
+func (x *Agent) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *Agent) GetClients() int32 {
+	if x != nil {
+		return x.Clients
+	}
+	return 0
+}
+
 var File_agentcloud_scheduler_v1_deployments_proto protoreflect.FileDescriptor
 
 const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\n" +
-	")agentcloud/scheduler/v1/deployments.proto\x12\x17agentcloud.scheduler.v1\"\xe3\x03\n" +
+	")agentcloud/scheduler/v1/deployments.proto\x12\x17agentcloud.scheduler.v1\x1a#agentcloud/scheduler/v1/sleep.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x03\n" +
 	"\rDeployRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x15\n" +
@@ -1244,12 +1557,14 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x89\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc8\x01\n" +
 	"\x0eDeployResponse\x12@\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2&.agentcloud.scheduler.v1.DeployOutcomeR\aoutcome\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1f\n" +
 	"\vuser_params\x18\x03 \x03(\tR\n" +
-	"userParams\"\xa8\x01\n" +
+	"userParams\x12#\n" +
+	"\rswitch_number\x18< \x01(\x03R\fswitchNumber\x12\x18\n" +
+	"\anotices\x18= \x03(\tR\anotices\"\xa8\x01\n" +
 	"\x0eConnectRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12\x1d\n" +
@@ -1257,10 +1572,11 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"version_id\x18\x03 \x01(\tR\tversionId\x12\x16\n" +
 	"\x06number\x18\x04 \x01(\x03R\x06number\x12\x19\n" +
 	"\bapp_name\x18\x05 \x01(\tR\aappName\x12\x10\n" +
-	"\x03url\x18\x06 \x01(\tR\x03url\"i\n" +
+	"\x03url\x18\x06 \x01(\tR\x03url\"\x8e\x01\n" +
 	"\x0fConnectResponse\x12@\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2&.agentcloud.scheduler.v1.DeployOutcomeR\aoutcome\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\",\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12#\n" +
+	"\rswitch_number\x18< \x01(\x03R\fswitchNumber\",\n" +
 	"\rRemoveRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\"\x10\n" +
 	"\x0eRemoveResponse\"\x17\n" +
@@ -1268,7 +1584,7 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x16WatchEndpointsResponse\x12;\n" +
 	"\aupserts\x18\x01 \x03(\v2!.agentcloud.scheduler.v1.EndpointR\aupserts\x12,\n" +
 	"\x12deleted_target_ids\x18\x02 \x03(\tR\x10deletedTargetIds\x12\x1a\n" +
-	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\x9e\x05\n" +
+	"\bcomplete\x18\x03 \x01(\bR\bcomplete\"\xcf\x06\n" +
 	"\bEndpoint\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x15\n" +
@@ -1297,7 +1613,25 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x06modern\x18\x13 \x01(\bR\x06modern\x12#\n" +
 	"\rdiscover_json\x18\x14 \x01(\tR\fdiscoverJson\x12\x1f\n" +
 	"\vmodern_only\x18\x15 \x01(\bR\n" +
-	"modernOnly\",\n" +
+	"modernOnly\x12\x16\n" +
+	"\x06asleep\x18U \x01(\bR\x06asleep\x128\n" +
+	"\x06canary\x18\x82\x01 \x01(\v2\x1f.agentcloud.scheduler.v1.CanaryR\x06canary\x12:\n" +
+	"\aservers\x18\x8c\x01 \x03(\v2\x1f.agentcloud.scheduler.v1.ServerR\aservers\x12!\n" +
+	"\vconcurrency\x18\x8d\x01 \x01(\x05R\vconcurrency\";\n" +
+	"\x06Server\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x1f\n" +
+	"\vinstance_id\x18\x02 \x01(\tR\n" +
+	"instanceId\"\xbe\x01\n" +
+	"\x06Canary\x12\x1d\n" +
+	"\n" +
+	"rollout_id\x18\x01 \x01(\tR\trolloutId\x12=\n" +
+	"\bendpoint\x18\x02 \x01(\v2!.agentcloud.scheduler.v1.EndpointR\bendpoint\x12\x16\n" +
+	"\x06weight\x18\x03 \x01(\x05R\x06weight\x12>\n" +
+	"\amatches\x18\x04 \x03(\v2$.agentcloud.scheduler.v1.CanaryMatchR\amatches\"S\n" +
+	"\vCanaryMatch\x12\x16\n" +
+	"\x06header\x18\x01 \x01(\tR\x06header\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
+	"\x06caller\x18\x03 \x01(\tR\x06caller\",\n" +
 	"\x14IdentifyAgentRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"\xa2\x01\n" +
 	"\x15IdentifyAgentResponse\x12\x1b\n" +
@@ -1309,9 +1643,11 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\vinstance_id\x18\x05 \x01(\tR\n" +
 	"instanceId\"0\n" +
 	"\x11ListAgentsRequest\x12\x1b\n" +
-	"\ttarget_id\x18\x01 \x01(\tR\btargetId\"L\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\"\xc5\x01\n" +
 	"\x12ListAgentsResponse\x126\n" +
-	"\x06agents\x18\x01 \x03(\v2\x1e.agentcloud.scheduler.v1.AgentR\x06agents\"\xa7\x02\n" +
+	"\x06agents\x18\x01 \x03(\v2\x1e.agentcloud.scheduler.v1.AgentR\x06agents\x12:\n" +
+	"\x05sleep\x18U \x01(\v2$.agentcloud.scheduler.v1.SleepPolicyR\x05sleep\x12;\n" +
+	"\x05scale\x18\x8c\x01 \x01(\v2$.agentcloud.scheduler.v1.ScalePolicyR\x05scale\"\x98\x03\n" +
 	"\x05Agent\x12\x1f\n" +
 	"\vinstance_id\x18\x01 \x01(\tR\n" +
 	"instanceId\x12\x1d\n" +
@@ -1325,11 +1661,15 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\a \x01(\x03R\vmemoryBytes\x12\x1f\n" +
 	"\vcpu_seconds\x18\b \x01(\x01R\n" +
 	"cpuSeconds\x12\x10\n" +
-	"\x03pid\x18\t \x01(\x03R\x03pid*c\n" +
+	"\x03pid\x18\t \x01(\x03R\x03pid\x12=\n" +
+	"\fasleep_since\x18U \x01(\v2\x1a.google.protobuf.TimestampR\vasleepSince\x12\x16\n" +
+	"\x06server\x18x \x01(\tR\x06server\x12\x18\n" +
+	"\aclients\x18y \x01(\x05R\aclients*}\n" +
 	"\rDeployOutcome\x12\x1e\n" +
 	"\x1aDEPLOY_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13DEPLOY_OUTCOME_LIVE\x10\x01\x12\x19\n" +
-	"\x15DEPLOY_OUTCOME_FAILED\x10\x02*\xc2\x01\n" +
+	"\x15DEPLOY_OUTCOME_FAILED\x10\x02\x12\x18\n" +
+	"\x14DEPLOY_OUTCOME_READY\x10<*\xda\x01\n" +
 	"\n" +
 	"AgentState\x12\x1b\n" +
 	"\x17AGENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -1338,15 +1678,16 @@ const file_agentcloud_scheduler_v1_deployments_proto_rawDesc = "" +
 	"\x13AGENT_STATE_BACKOFF\x10\x03\x12\x1a\n" +
 	"\x16AGENT_STATE_CRASH_LOOP\x10\x04\x12\x18\n" +
 	"\x14AGENT_STATE_DRAINING\x10\x05\x12\x17\n" +
-	"\x13AGENT_STATE_STOPPED\x10\x062\xf4\x04\n" +
+	"\x13AGENT_STATE_STOPPED\x10\x06\x12\x16\n" +
+	"\x12AGENT_STATE_ASLEEP\x10\a2\x9a\x05\n" +
 	"\x12DeploymentsService\x12Y\n" +
 	"\x06Deploy\x12&.agentcloud.scheduler.v1.DeployRequest\x1a'.agentcloud.scheduler.v1.DeployResponse\x12\\\n" +
 	"\aConnect\x12'.agentcloud.scheduler.v1.ConnectRequest\x1a(.agentcloud.scheduler.v1.ConnectResponse\x12Y\n" +
 	"\x06Remove\x12&.agentcloud.scheduler.v1.RemoveRequest\x1a'.agentcloud.scheduler.v1.RemoveResponse\x12s\n" +
 	"\x0eWatchEndpoints\x12..agentcloud.scheduler.v1.WatchEndpointsRequest\x1a/.agentcloud.scheduler.v1.WatchEndpointsResponse0\x01\x12n\n" +
-	"\rIdentifyAgent\x12-.agentcloud.scheduler.v1.IdentifyAgentRequest\x1a..agentcloud.scheduler.v1.IdentifyAgentResponse\x12e\n" +
+	"\rIdentifyAgent\x12-.agentcloud.scheduler.v1.IdentifyAgentRequest\x1a..agentcloud.scheduler.v1.IdentifyAgentResponse\x12\x8a\x01\n" +
 	"\n" +
-	"ListAgents\x12*.agentcloud.scheduler.v1.ListAgentsRequest\x1a+.agentcloud.scheduler.v1.ListAgentsResponseBOZMgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1;schedulerv1b\x06proto3"
+	"ListAgents\x12*.agentcloud.scheduler.v1.ListAgentsRequest\x1a+.agentcloud.scheduler.v1.ListAgentsResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/apps/{target_id}/agentsBOZMgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1;schedulerv1b\x06proto3"
 
 var (
 	file_agentcloud_scheduler_v1_deployments_proto_rawDescOnce sync.Once
@@ -1361,7 +1702,7 @@ func file_agentcloud_scheduler_v1_deployments_proto_rawDescGZIP() []byte {
 }
 
 var file_agentcloud_scheduler_v1_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agentcloud_scheduler_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_agentcloud_scheduler_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_agentcloud_scheduler_v1_deployments_proto_goTypes = []any{
 	(DeployOutcome)(0),             // 0: agentcloud.scheduler.v1.DeployOutcome
 	(AgentState)(0),                // 1: agentcloud.scheduler.v1.AgentState
@@ -1374,39 +1715,52 @@ var file_agentcloud_scheduler_v1_deployments_proto_goTypes = []any{
 	(*WatchEndpointsRequest)(nil),  // 8: agentcloud.scheduler.v1.WatchEndpointsRequest
 	(*WatchEndpointsResponse)(nil), // 9: agentcloud.scheduler.v1.WatchEndpointsResponse
 	(*Endpoint)(nil),               // 10: agentcloud.scheduler.v1.Endpoint
-	(*IdentifyAgentRequest)(nil),   // 11: agentcloud.scheduler.v1.IdentifyAgentRequest
-	(*IdentifyAgentResponse)(nil),  // 12: agentcloud.scheduler.v1.IdentifyAgentResponse
-	(*ListAgentsRequest)(nil),      // 13: agentcloud.scheduler.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),     // 14: agentcloud.scheduler.v1.ListAgentsResponse
-	(*Agent)(nil),                  // 15: agentcloud.scheduler.v1.Agent
-	nil,                            // 16: agentcloud.scheduler.v1.DeployRequest.ParamsEntry
-	nil,                            // 17: agentcloud.scheduler.v1.DeployRequest.VariablesEntry
+	(*Server)(nil),                 // 11: agentcloud.scheduler.v1.Server
+	(*Canary)(nil),                 // 12: agentcloud.scheduler.v1.Canary
+	(*CanaryMatch)(nil),            // 13: agentcloud.scheduler.v1.CanaryMatch
+	(*IdentifyAgentRequest)(nil),   // 14: agentcloud.scheduler.v1.IdentifyAgentRequest
+	(*IdentifyAgentResponse)(nil),  // 15: agentcloud.scheduler.v1.IdentifyAgentResponse
+	(*ListAgentsRequest)(nil),      // 16: agentcloud.scheduler.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),     // 17: agentcloud.scheduler.v1.ListAgentsResponse
+	(*Agent)(nil),                  // 18: agentcloud.scheduler.v1.Agent
+	nil,                            // 19: agentcloud.scheduler.v1.DeployRequest.ParamsEntry
+	nil,                            // 20: agentcloud.scheduler.v1.DeployRequest.VariablesEntry
+	(*SleepPolicy)(nil),            // 21: agentcloud.scheduler.v1.SleepPolicy
+	(*ScalePolicy)(nil),            // 22: agentcloud.scheduler.v1.ScalePolicy
+	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
 }
 var file_agentcloud_scheduler_v1_deployments_proto_depIdxs = []int32{
-	16, // 0: agentcloud.scheduler.v1.DeployRequest.params:type_name -> agentcloud.scheduler.v1.DeployRequest.ParamsEntry
-	17, // 1: agentcloud.scheduler.v1.DeployRequest.variables:type_name -> agentcloud.scheduler.v1.DeployRequest.VariablesEntry
+	19, // 0: agentcloud.scheduler.v1.DeployRequest.params:type_name -> agentcloud.scheduler.v1.DeployRequest.ParamsEntry
+	20, // 1: agentcloud.scheduler.v1.DeployRequest.variables:type_name -> agentcloud.scheduler.v1.DeployRequest.VariablesEntry
 	0,  // 2: agentcloud.scheduler.v1.DeployResponse.outcome:type_name -> agentcloud.scheduler.v1.DeployOutcome
 	0,  // 3: agentcloud.scheduler.v1.ConnectResponse.outcome:type_name -> agentcloud.scheduler.v1.DeployOutcome
 	10, // 4: agentcloud.scheduler.v1.WatchEndpointsResponse.upserts:type_name -> agentcloud.scheduler.v1.Endpoint
-	15, // 5: agentcloud.scheduler.v1.ListAgentsResponse.agents:type_name -> agentcloud.scheduler.v1.Agent
-	1,  // 6: agentcloud.scheduler.v1.Agent.state:type_name -> agentcloud.scheduler.v1.AgentState
-	2,  // 7: agentcloud.scheduler.v1.DeploymentsService.Deploy:input_type -> agentcloud.scheduler.v1.DeployRequest
-	4,  // 8: agentcloud.scheduler.v1.DeploymentsService.Connect:input_type -> agentcloud.scheduler.v1.ConnectRequest
-	6,  // 9: agentcloud.scheduler.v1.DeploymentsService.Remove:input_type -> agentcloud.scheduler.v1.RemoveRequest
-	8,  // 10: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:input_type -> agentcloud.scheduler.v1.WatchEndpointsRequest
-	11, // 11: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:input_type -> agentcloud.scheduler.v1.IdentifyAgentRequest
-	13, // 12: agentcloud.scheduler.v1.DeploymentsService.ListAgents:input_type -> agentcloud.scheduler.v1.ListAgentsRequest
-	3,  // 13: agentcloud.scheduler.v1.DeploymentsService.Deploy:output_type -> agentcloud.scheduler.v1.DeployResponse
-	5,  // 14: agentcloud.scheduler.v1.DeploymentsService.Connect:output_type -> agentcloud.scheduler.v1.ConnectResponse
-	7,  // 15: agentcloud.scheduler.v1.DeploymentsService.Remove:output_type -> agentcloud.scheduler.v1.RemoveResponse
-	9,  // 16: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:output_type -> agentcloud.scheduler.v1.WatchEndpointsResponse
-	12, // 17: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:output_type -> agentcloud.scheduler.v1.IdentifyAgentResponse
-	14, // 18: agentcloud.scheduler.v1.DeploymentsService.ListAgents:output_type -> agentcloud.scheduler.v1.ListAgentsResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	12, // 5: agentcloud.scheduler.v1.Endpoint.canary:type_name -> agentcloud.scheduler.v1.Canary
+	11, // 6: agentcloud.scheduler.v1.Endpoint.servers:type_name -> agentcloud.scheduler.v1.Server
+	10, // 7: agentcloud.scheduler.v1.Canary.endpoint:type_name -> agentcloud.scheduler.v1.Endpoint
+	13, // 8: agentcloud.scheduler.v1.Canary.matches:type_name -> agentcloud.scheduler.v1.CanaryMatch
+	18, // 9: agentcloud.scheduler.v1.ListAgentsResponse.agents:type_name -> agentcloud.scheduler.v1.Agent
+	21, // 10: agentcloud.scheduler.v1.ListAgentsResponse.sleep:type_name -> agentcloud.scheduler.v1.SleepPolicy
+	22, // 11: agentcloud.scheduler.v1.ListAgentsResponse.scale:type_name -> agentcloud.scheduler.v1.ScalePolicy
+	1,  // 12: agentcloud.scheduler.v1.Agent.state:type_name -> agentcloud.scheduler.v1.AgentState
+	23, // 13: agentcloud.scheduler.v1.Agent.asleep_since:type_name -> google.protobuf.Timestamp
+	2,  // 14: agentcloud.scheduler.v1.DeploymentsService.Deploy:input_type -> agentcloud.scheduler.v1.DeployRequest
+	4,  // 15: agentcloud.scheduler.v1.DeploymentsService.Connect:input_type -> agentcloud.scheduler.v1.ConnectRequest
+	6,  // 16: agentcloud.scheduler.v1.DeploymentsService.Remove:input_type -> agentcloud.scheduler.v1.RemoveRequest
+	8,  // 17: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:input_type -> agentcloud.scheduler.v1.WatchEndpointsRequest
+	14, // 18: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:input_type -> agentcloud.scheduler.v1.IdentifyAgentRequest
+	16, // 19: agentcloud.scheduler.v1.DeploymentsService.ListAgents:input_type -> agentcloud.scheduler.v1.ListAgentsRequest
+	3,  // 20: agentcloud.scheduler.v1.DeploymentsService.Deploy:output_type -> agentcloud.scheduler.v1.DeployResponse
+	5,  // 21: agentcloud.scheduler.v1.DeploymentsService.Connect:output_type -> agentcloud.scheduler.v1.ConnectResponse
+	7,  // 22: agentcloud.scheduler.v1.DeploymentsService.Remove:output_type -> agentcloud.scheduler.v1.RemoveResponse
+	9,  // 23: agentcloud.scheduler.v1.DeploymentsService.WatchEndpoints:output_type -> agentcloud.scheduler.v1.WatchEndpointsResponse
+	15, // 24: agentcloud.scheduler.v1.DeploymentsService.IdentifyAgent:output_type -> agentcloud.scheduler.v1.IdentifyAgentResponse
+	17, // 25: agentcloud.scheduler.v1.DeploymentsService.ListAgents:output_type -> agentcloud.scheduler.v1.ListAgentsResponse
+	20, // [20:26] is the sub-list for method output_type
+	14, // [14:20] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_scheduler_v1_deployments_proto_init() }
@@ -1414,13 +1768,14 @@ func file_agentcloud_scheduler_v1_deployments_proto_init() {
 	if File_agentcloud_scheduler_v1_deployments_proto != nil {
 		return
 	}
+	file_agentcloud_scheduler_v1_sleep_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_scheduler_v1_deployments_proto_rawDesc), len(file_agentcloud_scheduler_v1_deployments_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -48,7 +48,7 @@ type DeploymentsServiceClient interface {
 	WatchEndpoints(ctx context.Context, in *WatchEndpointsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEndpointsResponse], error)
 	// IdentifyAgent says which agent a callback token belongs to. Only the gateway calls it.
 	IdentifyAgent(ctx context.Context, in *IdentifyAgentRequest, opts ...grpc.CallOption) (*IdentifyAgentResponse, error)
-	// ListAgents tells what runs for a target, for people and health views.
+	// ListAgents tells what runs for a target and what sleeps, for people and health views.
 	ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error)
 }
 
@@ -148,7 +148,7 @@ type DeploymentsServiceServer interface {
 	WatchEndpoints(*WatchEndpointsRequest, grpc.ServerStreamingServer[WatchEndpointsResponse]) error
 	// IdentifyAgent says which agent a callback token belongs to. Only the gateway calls it.
 	IdentifyAgent(context.Context, *IdentifyAgentRequest) (*IdentifyAgentResponse, error)
-	// ListAgents tells what runs for a target, for people and health views.
+	// ListAgents tells what runs for a target and what sleeps, for people and health views.
 	ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error)
 	mustEmbedUnimplementedDeploymentsServiceServer()
 }

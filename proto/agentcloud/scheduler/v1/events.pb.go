@@ -35,7 +35,11 @@ type VersionLive struct {
 	// When.
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	// Dotted names of what each user of the app brings.
-	UserParams    []string `protobuf:"bytes,5,rep,name=user_params,json=userParams,proto3" json:"user_params,omitempty"`
+	UserParams []string `protobuf:"bytes,5,rep,name=user_params,json=userParams,proto3" json:"user_params,omitempty"`
+	// Which switch of the target this was; a higher one came later.
+	SwitchNumber int64 `protobuf:"varint,60,opt,name=switch_number,json=switchNumber,proto3" json:"switch_number,omitempty"`
+	// The user who deployed, promoted or rolled back, by id; empty: not known.
+	By            string `protobuf:"bytes,150,opt,name=by,proto3" json:"by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,6 +109,267 @@ func (x *VersionLive) GetUserParams() []string {
 	return nil
 }
 
+func (x *VersionLive) GetSwitchNumber() int64 {
+	if x != nil {
+		return x.SwitchNumber
+	}
+	return 0
+}
+
+func (x *VersionLive) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// VersionReady says that a version is up and healthy and waits to be promoted.
+type VersionReady struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app.
+	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The app.
+	AppId string `protobuf:"bytes,2,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// The version.
+	VersionId string `protobuf:"bytes,3,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// Why it waits, for people.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionReady) Reset() {
+	*x = VersionReady{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionReady) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionReady) ProtoMessage() {}
+
+func (x *VersionReady) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionReady.ProtoReflect.Descriptor instead.
+func (*VersionReady) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *VersionReady) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *VersionReady) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *VersionReady) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *VersionReady) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *VersionReady) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// VersionToolsChanged says that a version about to go live defines tools in another way
+// under the same names.
+type VersionToolsChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The app.
+	AppId string `protobuf:"bytes,2,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// The version.
+	VersionId string `protobuf:"bytes,3,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// The tools.
+	Tools []string `protobuf:"bytes,5,rep,name=tools,proto3" json:"tools,omitempty"`
+	// The policy: "warn" or "ask".
+	Policy        string `protobuf:"bytes,6,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionToolsChanged) Reset() {
+	*x = VersionToolsChanged{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionToolsChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionToolsChanged) ProtoMessage() {}
+
+func (x *VersionToolsChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionToolsChanged.ProtoReflect.Descriptor instead.
+func (*VersionToolsChanged) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *VersionToolsChanged) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *VersionToolsChanged) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *VersionToolsChanged) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *VersionToolsChanged) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *VersionToolsChanged) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+func (x *VersionToolsChanged) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+// VersionDeleted says that a version is gone for good.
+type VersionDeleted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The app.
+	AppId string `protobuf:"bytes,2,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// The version.
+	VersionId string `protobuf:"bytes,3,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionDeleted) Reset() {
+	*x = VersionDeleted{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionDeleted) ProtoMessage() {}
+
+func (x *VersionDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionDeleted.ProtoReflect.Descriptor instead.
+func (*VersionDeleted) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *VersionDeleted) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *VersionDeleted) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *VersionDeleted) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *VersionDeleted) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // VersionFailed says that a version will not serve.
 type VersionFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -122,7 +387,7 @@ type VersionFailed struct {
 
 func (x *VersionFailed) Reset() {
 	*x = VersionFailed{}
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[1]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -134,7 +399,7 @@ func (x *VersionFailed) String() string {
 func (*VersionFailed) ProtoMessage() {}
 
 func (x *VersionFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[1]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -147,7 +412,7 @@ func (x *VersionFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionFailed.ProtoReflect.Descriptor instead.
 func (*VersionFailed) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{1}
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *VersionFailed) GetTargetId() string {
@@ -191,7 +456,7 @@ type EndpointChanged struct {
 
 func (x *EndpointChanged) Reset() {
 	*x = EndpointChanged{}
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[2]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -203,7 +468,7 @@ func (x *EndpointChanged) String() string {
 func (*EndpointChanged) ProtoMessage() {}
 
 func (x *EndpointChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[2]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -216,7 +481,7 @@ func (x *EndpointChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointChanged.ProtoReflect.Descriptor instead.
 func (*EndpointChanged) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EndpointChanged) GetTargetId() string {
@@ -254,7 +519,7 @@ type RunStarted struct {
 
 func (x *RunStarted) Reset() {
 	*x = RunStarted{}
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[3]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -266,7 +531,7 @@ func (x *RunStarted) String() string {
 func (*RunStarted) ProtoMessage() {}
 
 func (x *RunStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[3]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -279,7 +544,7 @@ func (x *RunStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunStarted.ProtoReflect.Descriptor instead.
 func (*RunStarted) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RunStarted) GetRunId() string {
@@ -345,7 +610,7 @@ type RunClosed struct {
 
 func (x *RunClosed) Reset() {
 	*x = RunClosed{}
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[4]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +622,7 @@ func (x *RunClosed) String() string {
 func (*RunClosed) ProtoMessage() {}
 
 func (x *RunClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[4]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +635,7 @@ func (x *RunClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunClosed.ProtoReflect.Descriptor instead.
 func (*RunClosed) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{4}
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RunClosed) GetRunId() string {
@@ -415,6 +680,424 @@ func (x *RunClosed) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// RunPaused says that somebody holds a run.
+type RunPaused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Temporal's run id.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Temporal's workflow id.
+	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,3,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,4,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// Who: a user id.
+	By string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	// Why, as they said.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunPaused) Reset() {
+	*x = RunPaused{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunPaused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunPaused) ProtoMessage() {}
+
+func (x *RunPaused) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunPaused.ProtoReflect.Descriptor instead.
+func (*RunPaused) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RunPaused) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RunPaused) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *RunPaused) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *RunPaused) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *RunPaused) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RunPaused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RunPaused) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// RunUnpaused says that a run goes on.
+type RunUnpaused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Temporal's run id.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Temporal's workflow id.
+	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,3,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,4,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// Who: a user id.
+	By string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	// Why, as they said.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunUnpaused) Reset() {
+	*x = RunUnpaused{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunUnpaused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunUnpaused) ProtoMessage() {}
+
+func (x *RunUnpaused) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunUnpaused.ProtoReflect.Descriptor instead.
+func (*RunUnpaused) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RunUnpaused) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RunUnpaused) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *RunUnpaused) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *RunUnpaused) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *RunUnpaused) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RunUnpaused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RunUnpaused) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// RunReset says that a run was reset: another run goes on from a point of its history.
+type RunReset struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Temporal's run id of the run that was reset.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Temporal's workflow id of both.
+	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,3,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,4,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// Who: a user id.
+	By string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	// Why, as they said.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	// Temporal's run id of the run that goes on.
+	NewRunId string `protobuf:"bytes,8,opt,name=new_run_id,json=newRunId,proto3" json:"new_run_id,omitempty"`
+	// The event that it went back to.
+	EventId       int64 `protobuf:"varint,9,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunReset) Reset() {
+	*x = RunReset{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunReset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunReset) ProtoMessage() {}
+
+func (x *RunReset) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunReset.ProtoReflect.Descriptor instead.
+func (*RunReset) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RunReset) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RunReset) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *RunReset) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *RunReset) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *RunReset) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RunReset) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RunReset) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *RunReset) GetNewRunId() string {
+	if x != nil {
+		return x.NewRunId
+	}
+	return ""
+}
+
+func (x *RunReset) GetEventId() int64 {
+	if x != nil {
+		return x.EventId
+	}
+	return 0
+}
+
+// RunTerminated says who ended a run by force; RunClosed says that it is over.
+type RunTerminated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Temporal's run id.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Temporal's workflow id.
+	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,3,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,4,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// Who: a user id.
+	By string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	// Why, as they said.
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunTerminated) Reset() {
+	*x = RunTerminated{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunTerminated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunTerminated) ProtoMessage() {}
+
+func (x *RunTerminated) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunTerminated.ProtoReflect.Descriptor instead.
+func (*RunTerminated) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RunTerminated) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RunTerminated) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *RunTerminated) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *RunTerminated) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *RunTerminated) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *RunTerminated) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RunTerminated) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // QuestionAsked says that a run waits to be told something.
 type QuestionAsked struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -434,7 +1117,7 @@ type QuestionAsked struct {
 
 func (x *QuestionAsked) Reset() {
 	*x = QuestionAsked{}
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[5]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -446,7 +1129,7 @@ func (x *QuestionAsked) String() string {
 func (*QuestionAsked) ProtoMessage() {}
 
 func (x *QuestionAsked) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[5]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -459,7 +1142,7 @@ func (x *QuestionAsked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuestionAsked.ProtoReflect.Descriptor instead.
 func (*QuestionAsked) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *QuestionAsked) GetQuestionId() string {
@@ -514,7 +1197,7 @@ type QuestionAnswered struct {
 
 func (x *QuestionAnswered) Reset() {
 	*x = QuestionAnswered{}
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[6]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +1209,7 @@ func (x *QuestionAnswered) String() string {
 func (*QuestionAnswered) ProtoMessage() {}
 
 func (x *QuestionAnswered) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[6]
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +1222,7 @@ func (x *QuestionAnswered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuestionAnswered.ProtoReflect.Descriptor instead.
 func (*QuestionAnswered) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{6}
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *QuestionAnswered) GetQuestionId() string {
@@ -570,11 +1253,505 @@ func (x *QuestionAnswered) GetAnsweredBy() string {
 	return ""
 }
 
+// VersionReplayed says what past runs would do on a version that is about to go live.
+type VersionReplayed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The app.
+	AppId string `protobuf:"bytes,2,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
+	// The version.
+	VersionId string `protobuf:"bytes,3,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// How many past runs were replayed.
+	Runs int64 `protobuf:"varint,5,opt,name=runs,proto3" json:"runs,omitempty"`
+	// How many of them would go another way.
+	Broken int64 `protobuf:"varint,6,opt,name=broken,proto3" json:"broken,omitempty"`
+	// The policy: "warn", "pin" or "refuse".
+	Policy        string `protobuf:"bytes,7,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionReplayed) Reset() {
+	*x = VersionReplayed{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionReplayed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionReplayed) ProtoMessage() {}
+
+func (x *VersionReplayed) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionReplayed.ProtoReflect.Descriptor instead.
+func (*VersionReplayed) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *VersionReplayed) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *VersionReplayed) GetAppId() string {
+	if x != nil {
+		return x.AppId
+	}
+	return ""
+}
+
+func (x *VersionReplayed) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *VersionReplayed) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *VersionReplayed) GetRuns() int64 {
+	if x != nil {
+		return x.Runs
+	}
+	return 0
+}
+
+func (x *VersionReplayed) GetBroken() int64 {
+	if x != nil {
+		return x.Broken
+	}
+	return 0
+}
+
+func (x *VersionReplayed) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+// RunForked says that a run goes on from the middle of another.
+type RunForked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Temporal's run id of the fork.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Temporal's workflow id of both.
+	WorkflowId string `protobuf:"bytes,2,opt,name=workflow_id,json=workflowId,proto3" json:"workflow_id,omitempty"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,3,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,4,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// Temporal's run id of the original.
+	OriginalRunId string `protobuf:"bytes,5,opt,name=original_run_id,json=originalRunId,proto3" json:"original_run_id,omitempty"`
+	// The last event that was taken over.
+	EventId int64 `protobuf:"varint,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The version that goes on.
+	VersionId string `protobuf:"bytes,7,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// Who forked it: a user id.
+	UserId string `protobuf:"bytes,8,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunForked) Reset() {
+	*x = RunForked{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunForked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunForked) ProtoMessage() {}
+
+func (x *RunForked) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunForked.ProtoReflect.Descriptor instead.
+func (*RunForked) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RunForked) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RunForked) GetWorkflowId() string {
+	if x != nil {
+		return x.WorkflowId
+	}
+	return ""
+}
+
+func (x *RunForked) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *RunForked) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *RunForked) GetOriginalRunId() string {
+	if x != nil {
+		return x.OriginalRunId
+	}
+	return ""
+}
+
+func (x *RunForked) GetEventId() int64 {
+	if x != nil {
+		return x.EventId
+	}
+	return 0
+}
+
+func (x *RunForked) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *RunForked) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *RunForked) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// QuestionExpired says that nobody had answered at a question's deadline: the run was
+// told so.
+type QuestionExpired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The question.
+	QuestionId string `protobuf:"bytes,1,opt,name=question_id,json=questionId,proto3" json:"question_id,omitempty"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,2,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,3,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// The run.
+	RunId         string `protobuf:"bytes,4,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuestionExpired) Reset() {
+	*x = QuestionExpired{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuestionExpired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuestionExpired) ProtoMessage() {}
+
+func (x *QuestionExpired) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuestionExpired.ProtoReflect.Descriptor instead.
+func (*QuestionExpired) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *QuestionExpired) GetQuestionId() string {
+	if x != nil {
+		return x.QuestionId
+	}
+	return ""
+}
+
+func (x *QuestionExpired) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *QuestionExpired) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *QuestionExpired) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+// QuestionWithdrawn says that a run does not wait for an answer any more: it has ended,
+// or was asked to.
+type QuestionWithdrawn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The question.
+	QuestionId string `protobuf:"bytes,1,opt,name=question_id,json=questionId,proto3" json:"question_id,omitempty"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,2,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,3,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// The run.
+	RunId         string `protobuf:"bytes,4,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuestionWithdrawn) Reset() {
+	*x = QuestionWithdrawn{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuestionWithdrawn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuestionWithdrawn) ProtoMessage() {}
+
+func (x *QuestionWithdrawn) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuestionWithdrawn.ProtoReflect.Descriptor instead.
+func (*QuestionWithdrawn) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *QuestionWithdrawn) GetQuestionId() string {
+	if x != nil {
+		return x.QuestionId
+	}
+	return ""
+}
+
+func (x *QuestionWithdrawn) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *QuestionWithdrawn) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *QuestionWithdrawn) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+// PriorityRuleChanged says that a rule was set or is gone.
+type PriorityRuleChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rule.
+	RuleId string `protobuf:"bytes,1,opt,name=rule_id,json=ruleId,proto3" json:"rule_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,2,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// True when it is gone.
+	Deleted       bool `protobuf:"varint,3,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PriorityRuleChanged) Reset() {
+	*x = PriorityRuleChanged{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PriorityRuleChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PriorityRuleChanged) ProtoMessage() {}
+
+func (x *PriorityRuleChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PriorityRuleChanged.ProtoReflect.Descriptor instead.
+func (*PriorityRuleChanged) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PriorityRuleChanged) GetRuleId() string {
+	if x != nil {
+		return x.RuleId
+	}
+	return ""
+}
+
+func (x *PriorityRuleChanged) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *PriorityRuleChanged) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+// QueueLimitsChanged says that the bounds of a target's queues were set.
+type QueueLimitsChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The app or configuration.
+	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The organisation.
+	OrgId string `protobuf:"bytes,2,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// The new bounds.
+	Limits        *QueueLimits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueueLimitsChanged) Reset() {
+	*x = QueueLimitsChanged{}
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueueLimitsChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueueLimitsChanged) ProtoMessage() {}
+
+func (x *QueueLimitsChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_events_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueueLimitsChanged.ProtoReflect.Descriptor instead.
+func (*QueueLimitsChanged) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_events_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *QueueLimitsChanged) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *QueueLimitsChanged) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *QueueLimitsChanged) GetLimits() *QueueLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 var File_agentcloud_scheduler_v1_events_proto protoreflect.FileDescriptor
 
 const file_agentcloud_scheduler_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"$agentcloud/scheduler/v1/events.proto\x12\x17agentcloud.scheduler.v1\x1a\x1bagentcloud/bus/v1/bus.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x01\n" +
+	"$agentcloud/scheduler/v1/events.proto\x12\x17agentcloud.scheduler.v1\x1a\x1bagentcloud/bus/v1/bus.proto\x1a$agentcloud/scheduler/v1/queues.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x02\n" +
 	"\vVersionLive\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1d\n" +
@@ -582,7 +1759,30 @@ const file_agentcloud_scheduler_v1_events_proto_rawDesc = "" +
 	"version_id\x18\x03 \x01(\tR\tversionId\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
 	"\vuser_params\x18\x05 \x03(\tR\n" +
-	"userParams:\x1a\x8a\xe7\x18\x16scheduler.version.live\"\x96\x01\n" +
+	"userParams\x12#\n" +
+	"\rswitch_number\x18< \x01(\x03R\fswitchNumber\x12\x0f\n" +
+	"\x02by\x18\x96\x01 \x01(\tR\x02by:\x1a\x8a\xe7\x18\x16scheduler.version.live\"\xc6\x01\n" +
+	"\fVersionReady\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\x03 \x01(\tR\tversionId\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason:\x1b\x8a\xe7\x18\x17scheduler.version.ready\"\xeb\x01\n" +
+	"\x13VersionToolsChanged\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\x03 \x01(\tR\tversionId\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05tools\x18\x05 \x03(\tR\x05tools\x12\x16\n" +
+	"\x06policy\x18\x06 \x01(\tR\x06policy:#\x8a\xe7\x18\x1fscheduler.version.tools_changed\"\xb2\x01\n" +
+	"\x0eVersionDeleted\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\x03 \x01(\tR\tversionId\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time:\x1d\x8a\xe7\x18\x19scheduler.version.deleted\"\x96\x01\n" +
 	"\rVersionFailed\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1d\n" +
@@ -608,7 +1808,46 @@ const file_agentcloud_scheduler_v1_events_proto_rawDesc = "" +
 	"\ttarget_id\x18\x03 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06org_id\x18\x04 \x01(\tR\x05orgId\x12\x18\n" +
 	"\aoutcome\x18\x05 \x01(\tR\aoutcome\x12.\n" +
-	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time:\x18\x8a\xe7\x18\x14scheduler.run.closed\"\xb8\x01\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time:\x18\x8a\xe7\x18\x14scheduler.run.closed\"\xe9\x01\n" +
+	"\tRunPaused\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1f\n" +
+	"\vworkflow_id\x18\x02 \x01(\tR\n" +
+	"workflowId\x12\x1b\n" +
+	"\ttarget_id\x18\x03 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x04 \x01(\tR\x05orgId\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time:\x18\x8a\xe7\x18\x14scheduler.run.paused\"\xed\x01\n" +
+	"\vRunUnpaused\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1f\n" +
+	"\vworkflow_id\x18\x02 \x01(\tR\n" +
+	"workflowId\x12\x1b\n" +
+	"\ttarget_id\x18\x03 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x04 \x01(\tR\x05orgId\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time:\x1a\x8a\xe7\x18\x16scheduler.run.unpaused\"\xa0\x02\n" +
+	"\bRunReset\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1f\n" +
+	"\vworkflow_id\x18\x02 \x01(\tR\n" +
+	"workflowId\x12\x1b\n" +
+	"\ttarget_id\x18\x03 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x04 \x01(\tR\x05orgId\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
+	"\n" +
+	"new_run_id\x18\b \x01(\tR\bnewRunId\x12\x19\n" +
+	"\bevent_id\x18\t \x01(\x03R\aeventId:\x17\x8a\xe7\x18\x13scheduler.run.reset\"\xf1\x01\n" +
+	"\rRunTerminated\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1f\n" +
+	"\vworkflow_id\x18\x02 \x01(\tR\n" +
+	"workflowId\x12\x1b\n" +
+	"\ttarget_id\x18\x03 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x04 \x01(\tR\x05orgId\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time:\x1c\x8a\xe7\x18\x18scheduler.run.terminated\"\xb8\x01\n" +
 	"\rQuestionAsked\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x12\x1b\n" +
@@ -623,7 +1862,48 @@ const file_agentcloud_scheduler_v1_events_proto_rawDesc = "" +
 	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12\x1f\n" +
 	"\vanswered_by\x18\x04 \x01(\tR\n" +
-	"answeredBy:\x1f\x8a\xe7\x18\x1bscheduler.question.answeredBOZMgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1;schedulerv1b\x06proto3"
+	"answeredBy:\x1f\x8a\xe7\x18\x1bscheduler.question.answered\"\xf8\x01\n" +
+	"\x0fVersionReplayed\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\x03 \x01(\tR\tversionId\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04runs\x18\x05 \x01(\x03R\x04runs\x12\x16\n" +
+	"\x06broken\x18\x06 \x01(\x03R\x06broken\x12\x16\n" +
+	"\x06policy\x18\a \x01(\tR\x06policy:\x1e\x8a\xe7\x18\x1ascheduler.version.replayed\"\xbc\x02\n" +
+	"\tRunForked\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1f\n" +
+	"\vworkflow_id\x18\x02 \x01(\tR\n" +
+	"workflowId\x12\x1b\n" +
+	"\ttarget_id\x18\x03 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x04 \x01(\tR\x05orgId\x12&\n" +
+	"\x0foriginal_run_id\x18\x05 \x01(\tR\roriginalRunId\x12\x19\n" +
+	"\bevent_id\x18\x06 \x01(\x03R\aeventId\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\a \x01(\tR\tversionId\x12\x17\n" +
+	"\auser_id\x18\b \x01(\tR\x06userId\x12.\n" +
+	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04time:\x18\x8a\xe7\x18\x14scheduler.run.forked\"\x9d\x01\n" +
+	"\x0fQuestionExpired\x12\x1f\n" +
+	"\vquestion_id\x18\x01 \x01(\tR\n" +
+	"questionId\x12\x1b\n" +
+	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x03 \x01(\tR\x05orgId\x12\x15\n" +
+	"\x06run_id\x18\x04 \x01(\tR\x05runId:\x1e\x8a\xe7\x18\x1ascheduler.question.expired\"\xa1\x01\n" +
+	"\x11QuestionWithdrawn\x12\x1f\n" +
+	"\vquestion_id\x18\x01 \x01(\tR\n" +
+	"questionId\x12\x1b\n" +
+	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x03 \x01(\tR\x05orgId\x12\x15\n" +
+	"\x06run_id\x18\x04 \x01(\tR\x05runId: \x8a\xe7\x18\x1cscheduler.question.withdrawn\"\x84\x01\n" +
+	"\x13PriorityRuleChanged\x12\x17\n" +
+	"\arule_id\x18\x01 \x01(\tR\x06ruleId\x12\x15\n" +
+	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12\x18\n" +
+	"\adeleted\x18\x03 \x01(\bR\adeleted:#\x8a\xe7\x18\x1fscheduler.priority_rule.changed\"\xaa\x01\n" +
+	"\x12QueueLimitsChanged\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
+	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12<\n" +
+	"\x06limits\x18\x03 \x01(\v2$.agentcloud.scheduler.v1.QueueLimitsR\x06limits:\"\x8a\xe7\x18\x1escheduler.queue_limits.changedBOZMgithub.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1;schedulerv1b\x06proto3"
 
 var (
 	file_agentcloud_scheduler_v1_events_proto_rawDescOnce sync.Once
@@ -637,26 +1917,50 @@ func file_agentcloud_scheduler_v1_events_proto_rawDescGZIP() []byte {
 	return file_agentcloud_scheduler_v1_events_proto_rawDescData
 }
 
-var file_agentcloud_scheduler_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_agentcloud_scheduler_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_agentcloud_scheduler_v1_events_proto_goTypes = []any{
 	(*VersionLive)(nil),           // 0: agentcloud.scheduler.v1.VersionLive
-	(*VersionFailed)(nil),         // 1: agentcloud.scheduler.v1.VersionFailed
-	(*EndpointChanged)(nil),       // 2: agentcloud.scheduler.v1.EndpointChanged
-	(*RunStarted)(nil),            // 3: agentcloud.scheduler.v1.RunStarted
-	(*RunClosed)(nil),             // 4: agentcloud.scheduler.v1.RunClosed
-	(*QuestionAsked)(nil),         // 5: agentcloud.scheduler.v1.QuestionAsked
-	(*QuestionAnswered)(nil),      // 6: agentcloud.scheduler.v1.QuestionAnswered
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*VersionReady)(nil),          // 1: agentcloud.scheduler.v1.VersionReady
+	(*VersionToolsChanged)(nil),   // 2: agentcloud.scheduler.v1.VersionToolsChanged
+	(*VersionDeleted)(nil),        // 3: agentcloud.scheduler.v1.VersionDeleted
+	(*VersionFailed)(nil),         // 4: agentcloud.scheduler.v1.VersionFailed
+	(*EndpointChanged)(nil),       // 5: agentcloud.scheduler.v1.EndpointChanged
+	(*RunStarted)(nil),            // 6: agentcloud.scheduler.v1.RunStarted
+	(*RunClosed)(nil),             // 7: agentcloud.scheduler.v1.RunClosed
+	(*RunPaused)(nil),             // 8: agentcloud.scheduler.v1.RunPaused
+	(*RunUnpaused)(nil),           // 9: agentcloud.scheduler.v1.RunUnpaused
+	(*RunReset)(nil),              // 10: agentcloud.scheduler.v1.RunReset
+	(*RunTerminated)(nil),         // 11: agentcloud.scheduler.v1.RunTerminated
+	(*QuestionAsked)(nil),         // 12: agentcloud.scheduler.v1.QuestionAsked
+	(*QuestionAnswered)(nil),      // 13: agentcloud.scheduler.v1.QuestionAnswered
+	(*VersionReplayed)(nil),       // 14: agentcloud.scheduler.v1.VersionReplayed
+	(*RunForked)(nil),             // 15: agentcloud.scheduler.v1.RunForked
+	(*QuestionExpired)(nil),       // 16: agentcloud.scheduler.v1.QuestionExpired
+	(*QuestionWithdrawn)(nil),     // 17: agentcloud.scheduler.v1.QuestionWithdrawn
+	(*PriorityRuleChanged)(nil),   // 18: agentcloud.scheduler.v1.PriorityRuleChanged
+	(*QueueLimitsChanged)(nil),    // 19: agentcloud.scheduler.v1.QueueLimitsChanged
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*QueueLimits)(nil),           // 21: agentcloud.scheduler.v1.QueueLimits
 }
 var file_agentcloud_scheduler_v1_events_proto_depIdxs = []int32{
-	7, // 0: agentcloud.scheduler.v1.VersionLive.time:type_name -> google.protobuf.Timestamp
-	7, // 1: agentcloud.scheduler.v1.RunStarted.time:type_name -> google.protobuf.Timestamp
-	7, // 2: agentcloud.scheduler.v1.RunClosed.time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	20, // 0: agentcloud.scheduler.v1.VersionLive.time:type_name -> google.protobuf.Timestamp
+	20, // 1: agentcloud.scheduler.v1.VersionReady.time:type_name -> google.protobuf.Timestamp
+	20, // 2: agentcloud.scheduler.v1.VersionToolsChanged.time:type_name -> google.protobuf.Timestamp
+	20, // 3: agentcloud.scheduler.v1.VersionDeleted.time:type_name -> google.protobuf.Timestamp
+	20, // 4: agentcloud.scheduler.v1.RunStarted.time:type_name -> google.protobuf.Timestamp
+	20, // 5: agentcloud.scheduler.v1.RunClosed.time:type_name -> google.protobuf.Timestamp
+	20, // 6: agentcloud.scheduler.v1.RunPaused.time:type_name -> google.protobuf.Timestamp
+	20, // 7: agentcloud.scheduler.v1.RunUnpaused.time:type_name -> google.protobuf.Timestamp
+	20, // 8: agentcloud.scheduler.v1.RunReset.time:type_name -> google.protobuf.Timestamp
+	20, // 9: agentcloud.scheduler.v1.RunTerminated.time:type_name -> google.protobuf.Timestamp
+	20, // 10: agentcloud.scheduler.v1.VersionReplayed.time:type_name -> google.protobuf.Timestamp
+	20, // 11: agentcloud.scheduler.v1.RunForked.time:type_name -> google.protobuf.Timestamp
+	21, // 12: agentcloud.scheduler.v1.QueueLimitsChanged.limits:type_name -> agentcloud.scheduler.v1.QueueLimits
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_scheduler_v1_events_proto_init() }
@@ -664,13 +1968,14 @@ func file_agentcloud_scheduler_v1_events_proto_init() {
 	if File_agentcloud_scheduler_v1_events_proto != nil {
 		return
 	}
+	file_agentcloud_scheduler_v1_queues_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_scheduler_v1_events_proto_rawDesc), len(file_agentcloud_scheduler_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

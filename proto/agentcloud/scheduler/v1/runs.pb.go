@@ -142,8 +142,27 @@ type Run struct {
 	SessionId string `protobuf:"bytes,19,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// That caller's progress token as JSON; empty when there was none.
 	ProgressTokenJson string `protobuf:"bytes,20,opt,name=progress_token_json,json=progressTokenJson,proto3" json:"progress_token_json,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What its starter tied to it, by key.
+	Labels map[string]string `protobuf:"bytes,21,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// 1 is served first, 5 last; 0 when it was not said, which Temporal takes for 3.
+	Priority int32 `protobuf:"varint,40,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Whose share of the queue it takes: a user id, the id of another organisation, or
+	// "anonymous". GetRun tells it.
+	Share string `protobuf:"bytes,41,opt,name=share,proto3" json:"share,omitempty"`
+	// The weight of that share beside the others; 0 when it was not said, which is 1.
+	// GetRun tells it.
+	Weight float64 `protobuf:"fixed64,42,opt,name=weight,proto3" json:"weight,omitempty"`
+	// How long a run is kept after its end.
+	Retention *durationpb.Duration `protobuf:"bytes,50,opt,name=retention,proto3" json:"retention,omitempty"`
+	// True once somebody has asked an open run to end.
+	CancelRequested bool `protobuf:"varint,51,opt,name=cancel_requested,json=cancelRequested,proto3" json:"cancel_requested,omitempty"`
+	// When a question of the run was last asked, answered or taken back; unset: never.
+	QuestionChangedAt *timestamppb.Timestamp `protobuf:"bytes,52,opt,name=question_changed_at,json=questionChangedAt,proto3" json:"question_changed_at,omitempty"`
+	// The JSON-RPC error that the run raised (McpError of the Python SDK), with the
+	// message in error_message; unset: it raised none.
+	ProtocolError *ProtocolError `protobuf:"bytes,53,opt,name=protocol_error,json=protocolError,proto3" json:"protocol_error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Run) Reset() {
@@ -316,6 +335,118 @@ func (x *Run) GetProgressTokenJson() string {
 	return ""
 }
 
+func (x *Run) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Run) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *Run) GetShare() string {
+	if x != nil {
+		return x.Share
+	}
+	return ""
+}
+
+func (x *Run) GetWeight() float64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Run) GetRetention() *durationpb.Duration {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+func (x *Run) GetCancelRequested() bool {
+	if x != nil {
+		return x.CancelRequested
+	}
+	return false
+}
+
+func (x *Run) GetQuestionChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.QuestionChangedAt
+	}
+	return nil
+}
+
+func (x *Run) GetProtocolError() *ProtocolError {
+	if x != nil {
+		return x.ProtocolError
+	}
+	return nil
+}
+
+// ProtocolError is what a run means for the protocol, not for the model (JSON-RPC 2.0,
+// section 5.1).
+type ProtocolError struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The error's own code.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Its data as JSON; empty: none.
+	DataJson      string `protobuf:"bytes,2,opt,name=data_json,json=dataJson,proto3" json:"data_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProtocolError) Reset() {
+	*x = ProtocolError{}
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProtocolError) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProtocolError) ProtoMessage() {}
+
+func (x *ProtocolError) ProtoReflect() protoreflect.Message {
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProtocolError.ProtoReflect.Descriptor instead.
+func (*ProtocolError) Descriptor() ([]byte, []int) {
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ProtocolError) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *ProtocolError) GetDataJson() string {
+	if x != nil {
+		return x.DataJson
+	}
+	return ""
+}
+
 // StartRunRequest describes a run.
 type StartRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -332,13 +463,22 @@ type StartRunRequest struct {
 	SessionId string `protobuf:"bytes,5,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The caller's progress token as JSON; empty when there is none.
 	ProgressTokenJson string `protobuf:"bytes,6,opt,name=progress_token_json,json=progressTokenJson,proto3" json:"progress_token_json,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// 1 is served first, 5 last; 0: as the app's files say, else 3. It fails as denied when
+	// the caller may not ask for it (PrioritiesService).
+	Priority int32 `protobuf:"varint,7,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Keys and values to find the run by: at most 16, keys of letters, digits and "._/-"
+	// with at most 63 bytes, values of at most 200 bytes. Readable in Temporal: no secrets.
+	Labels map[string]string `protobuf:"bytes,16,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Start on this version, which is the live one or the one that is tried. Empty, and when
+	// it is neither any more: the live one.
+	VersionId     string `protobuf:"bytes,131,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StartRunRequest) Reset() {
 	*x = StartRunRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[1]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +490,7 @@ func (x *StartRunRequest) String() string {
 func (*StartRunRequest) ProtoMessage() {}
 
 func (x *StartRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[1]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +503,7 @@ func (x *StartRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRunRequest.ProtoReflect.Descriptor instead.
 func (*StartRunRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{1}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *StartRunRequest) GetTargetId() string {
@@ -408,6 +548,27 @@ func (x *StartRunRequest) GetProgressTokenJson() string {
 	return ""
 }
 
+func (x *StartRunRequest) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *StartRunRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *StartRunRequest) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
 // StartRunResponse names the run.
 type StartRunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -421,7 +582,7 @@ type StartRunResponse struct {
 
 func (x *StartRunResponse) Reset() {
 	*x = StartRunResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[2]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +594,7 @@ func (x *StartRunResponse) String() string {
 func (*StartRunResponse) ProtoMessage() {}
 
 func (x *StartRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[2]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +607,7 @@ func (x *StartRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRunResponse.ProtoReflect.Descriptor instead.
 func (*StartRunResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{2}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StartRunResponse) GetWorkflowId() string {
@@ -466,7 +627,7 @@ func (x *StartRunResponse) GetRunId() string {
 // GetRunRequest names a run by run id, by workflow id (its latest run), or by both.
 type GetRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The app or configuration.
+	// The app or configuration; empty: whichever of the organisation has the run.
 	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
 	// Temporal's run id.
 	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
@@ -480,7 +641,7 @@ type GetRunRequest struct {
 
 func (x *GetRunRequest) Reset() {
 	*x = GetRunRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[3]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +653,7 @@ func (x *GetRunRequest) String() string {
 func (*GetRunRequest) ProtoMessage() {}
 
 func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[3]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +666,7 @@ func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
 func (*GetRunRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{3}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetRunRequest) GetTargetId() string {
@@ -547,7 +708,7 @@ type GetRunResponse struct {
 
 func (x *GetRunResponse) Reset() {
 	*x = GetRunResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[4]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +720,7 @@ func (x *GetRunResponse) String() string {
 func (*GetRunResponse) ProtoMessage() {}
 
 func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[4]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +733,7 @@ func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
 func (*GetRunResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{4}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetRunResponse) GetRun() *Run {
@@ -585,7 +746,7 @@ func (x *GetRunResponse) GetRun() *Run {
 // ListRunsRequest says which runs.
 type ListRunsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The app or configuration.
+	// The app or configuration; empty: all of the caller's organisation.
 	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
 	// At most this many; 100 when unset, 1000 at the most.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -594,14 +755,33 @@ type ListRunsRequest struct {
 	// Only runs in this state.
 	Status RunStatus `protobuf:"varint,4,opt,name=status,proto3,enum=agentcloud.scheduler.v1.RunStatus" json:"status,omitempty"`
 	// Only runs of this workflow.
-	Name          string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	// Only runs of this version.
+	VersionId string `protobuf:"bytes,6,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
+	// Only runs that this user started, by user id.
+	StartedBy string `protobuf:"bytes,7,opt,name=started_by,json=startedBy,proto3" json:"started_by,omitempty"`
+	// Only runs that have all of these labels, each as "key=value".
+	Labels []string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Only runs that started at this time or later.
+	StartedAfter *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=started_after,json=startedAfter,proto3" json:"started_after,omitempty"`
+	// Only runs that started before this time.
+	StartedBefore *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=started_before,json=startedBefore,proto3" json:"started_before,omitempty"`
+	// Only runs that closed at this time or later.
+	ClosedAfter *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=closed_after,json=closedAfter,proto3" json:"closed_after,omitempty"`
+	// Only runs that closed before this time.
+	ClosedBefore *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=closed_before,json=closedBefore,proto3" json:"closed_before,omitempty"`
+	// A condition in Temporal's list filter language on top, for example
+	// "HistoryLength > 1000 AND NOT ExecutionStatus = 'Failed'".
+	Query string `protobuf:"bytes,13,opt,name=query,proto3" json:"query,omitempty"`
+	// Leave out results and errors, each of which costs a read.
+	WithoutResults bool `protobuf:"varint,14,opt,name=without_results,json=withoutResults,proto3" json:"without_results,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[5]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +793,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[5]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +806,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{5}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListRunsRequest) GetTargetId() string {
@@ -664,6 +844,69 @@ func (x *ListRunsRequest) GetName() string {
 	return ""
 }
 
+func (x *ListRunsRequest) GetVersionId() string {
+	if x != nil {
+		return x.VersionId
+	}
+	return ""
+}
+
+func (x *ListRunsRequest) GetStartedBy() string {
+	if x != nil {
+		return x.StartedBy
+	}
+	return ""
+}
+
+func (x *ListRunsRequest) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *ListRunsRequest) GetStartedAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAfter
+	}
+	return nil
+}
+
+func (x *ListRunsRequest) GetStartedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedBefore
+	}
+	return nil
+}
+
+func (x *ListRunsRequest) GetClosedAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClosedAfter
+	}
+	return nil
+}
+
+func (x *ListRunsRequest) GetClosedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClosedBefore
+	}
+	return nil
+}
+
+func (x *ListRunsRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *ListRunsRequest) GetWithoutResults() bool {
+	if x != nil {
+		return x.WithoutResults
+	}
+	return false
+}
+
 // ListRunsResponse is a page of runs; results of closed runs are included.
 type ListRunsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -677,7 +920,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[6]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +932,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[6]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +945,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{6}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -722,7 +965,7 @@ func (x *ListRunsResponse) GetNextPageToken() string {
 // SignalRunRequest describes a signal.
 type SignalRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The app or configuration.
+	// The app or configuration; empty: whichever of the organisation has the run.
 	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
 	// Temporal's run id.
 	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
@@ -738,7 +981,7 @@ type SignalRunRequest struct {
 
 func (x *SignalRunRequest) Reset() {
 	*x = SignalRunRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[7]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +993,7 @@ func (x *SignalRunRequest) String() string {
 func (*SignalRunRequest) ProtoMessage() {}
 
 func (x *SignalRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[7]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +1006,7 @@ func (x *SignalRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRunRequest.ProtoReflect.Descriptor instead.
 func (*SignalRunRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{7}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SignalRunRequest) GetTargetId() string {
@@ -812,7 +1055,7 @@ type SignalRunResponse struct {
 
 func (x *SignalRunResponse) Reset() {
 	*x = SignalRunResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[8]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +1067,7 @@ func (x *SignalRunResponse) String() string {
 func (*SignalRunResponse) ProtoMessage() {}
 
 func (x *SignalRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[8]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +1080,7 @@ func (x *SignalRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRunResponse.ProtoReflect.Descriptor instead.
 func (*SignalRunResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{8}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SignalRunResponse) GetFound() bool {
@@ -850,7 +1093,7 @@ func (x *SignalRunResponse) GetFound() bool {
 // CancelRunRequest names the run.
 type CancelRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The app or configuration.
+	// The app or configuration; empty: whichever of the organisation has the run.
 	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
 	// Temporal's run id.
 	RunId string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
@@ -862,7 +1105,7 @@ type CancelRunRequest struct {
 
 func (x *CancelRunRequest) Reset() {
 	*x = CancelRunRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[9]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1117,7 @@ func (x *CancelRunRequest) String() string {
 func (*CancelRunRequest) ProtoMessage() {}
 
 func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[9]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1130,7 @@ func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
 func (*CancelRunRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{9}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CancelRunRequest) GetTargetId() string {
@@ -922,7 +1165,7 @@ type CancelRunResponse struct {
 
 func (x *CancelRunResponse) Reset() {
 	*x = CancelRunResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[10]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1177,7 @@ func (x *CancelRunResponse) String() string {
 func (*CancelRunResponse) ProtoMessage() {}
 
 func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[10]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1190,7 @@ func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
 func (*CancelRunResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{10}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CancelRunResponse) GetFound() bool {
@@ -960,7 +1203,7 @@ func (x *CancelRunResponse) GetFound() bool {
 // GetRunHistoryRequest names the run.
 type GetRunHistoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The app or configuration.
+	// The app or configuration; empty: whichever of the organisation has the run.
 	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
 	// Temporal's run id.
 	RunId         string `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
@@ -970,7 +1213,7 @@ type GetRunHistoryRequest struct {
 
 func (x *GetRunHistoryRequest) Reset() {
 	*x = GetRunHistoryRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[11]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1225,7 @@ func (x *GetRunHistoryRequest) String() string {
 func (*GetRunHistoryRequest) ProtoMessage() {}
 
 func (x *GetRunHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[11]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1238,7 @@ func (x *GetRunHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetRunHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{11}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetRunHistoryRequest) GetTargetId() string {
@@ -1023,7 +1266,7 @@ type GetRunHistoryResponse struct {
 
 func (x *GetRunHistoryResponse) Reset() {
 	*x = GetRunHistoryResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[12]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1278,7 @@ func (x *GetRunHistoryResponse) String() string {
 func (*GetRunHistoryResponse) ProtoMessage() {}
 
 func (x *GetRunHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[12]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1291,7 @@ func (x *GetRunHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRunHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetRunHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{12}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetRunHistoryResponse) GetHistoryJson() string {
@@ -1081,19 +1324,24 @@ type Question struct {
 	AskedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=asked_at,json=askedAt,proto3" json:"asked_at,omitempty"`
 	// The organisation.
 	OrgId string `protobuf:"bytes,10,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
-	// "open", "answered", or "withdrawn" when the run ended before anybody answered.
+	// "open", "answered", "expired" when nobody had answered at its deadline, or
+	// "withdrawn" when the run ended, or was asked to, before anybody answered.
 	State string `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`
-	// The user who answered; empty for a room or an anonymous caller.
+	// The user who answered; "system" at a deadline; empty for a room or an anonymous caller.
 	AnsweredBy string `protobuf:"bytes,12,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
 	// When it was answered.
-	AnsweredAt    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
+	AnsweredAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
+	// Until when it can be answered; unset: for as long as the run is open.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// The signal that carries the answer to the run; empty when the asker waits itself.
+	SignalName    string `protobuf:"bytes,15,opt,name=signal_name,json=signalName,proto3" json:"signal_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[13]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1353,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[13]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1366,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{13}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Question) GetQuestionId() string {
@@ -1212,6 +1460,20 @@ func (x *Question) GetAnsweredAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Question) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *Question) GetSignalName() string {
+	if x != nil {
+		return x.SignalName
+	}
+	return ""
+}
+
 // GetQuestionRequest names a question.
 type GetQuestionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1223,7 +1485,7 @@ type GetQuestionRequest struct {
 
 func (x *GetQuestionRequest) Reset() {
 	*x = GetQuestionRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[14]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1497,7 @@ func (x *GetQuestionRequest) String() string {
 func (*GetQuestionRequest) ProtoMessage() {}
 
 func (x *GetQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[14]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1510,7 @@ func (x *GetQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuestionRequest.ProtoReflect.Descriptor instead.
 func (*GetQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{14}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetQuestionRequest) GetQuestionId() string {
@@ -1269,7 +1531,7 @@ type GetQuestionResponse struct {
 
 func (x *GetQuestionResponse) Reset() {
 	*x = GetQuestionResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[15]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1543,7 @@ func (x *GetQuestionResponse) String() string {
 func (*GetQuestionResponse) ProtoMessage() {}
 
 func (x *GetQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[15]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1556,7 @@ func (x *GetQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuestionResponse.ProtoReflect.Descriptor instead.
 func (*GetQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{15}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetQuestionResponse) GetQuestion() *Question {
@@ -1315,7 +1577,8 @@ type AskQuestionRequest struct {
 	RunId string `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	// MCP method.
 	Method string `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
-	// MCP params as JSON.
+	// MCP params as JSON. "io.agentcloud/deadlineSeconds" in their _meta says how long the
+	// question may stay open; 0: for ever. Unset: what this service is configured to.
 	ParamsJson string `protobuf:"bytes,5,opt,name=params_json,json=paramsJson,proto3" json:"params_json,omitempty"`
 	// Name of the signal that carries the answer; empty when the asker waits on the
 	// call itself (an activity), which then polls with GetQuestion semantics of wait.
@@ -1330,7 +1593,7 @@ type AskQuestionRequest struct {
 
 func (x *AskQuestionRequest) Reset() {
 	*x = AskQuestionRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[16]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1605,7 @@ func (x *AskQuestionRequest) String() string {
 func (*AskQuestionRequest) ProtoMessage() {}
 
 func (x *AskQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[16]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1618,7 @@ func (x *AskQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskQuestionRequest.ProtoReflect.Descriptor instead.
 func (*AskQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{16}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AskQuestionRequest) GetTargetId() string {
@@ -1429,7 +1692,7 @@ type AskQuestionResponse struct {
 
 func (x *AskQuestionResponse) Reset() {
 	*x = AskQuestionResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[17]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1704,7 @@ func (x *AskQuestionResponse) String() string {
 func (*AskQuestionResponse) ProtoMessage() {}
 
 func (x *AskQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[17]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1717,7 @@ func (x *AskQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskQuestionResponse.ProtoReflect.Descriptor instead.
 func (*AskQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{17}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AskQuestionResponse) GetQuestion() *Question {
@@ -1495,7 +1758,7 @@ type AnswerQuestionRequest struct {
 
 func (x *AnswerQuestionRequest) Reset() {
 	*x = AnswerQuestionRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[18]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1770,7 @@ func (x *AnswerQuestionRequest) String() string {
 func (*AnswerQuestionRequest) ProtoMessage() {}
 
 func (x *AnswerQuestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[18]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1783,7 @@ func (x *AnswerQuestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerQuestionRequest.ProtoReflect.Descriptor instead.
 func (*AnswerQuestionRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{18}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AnswerQuestionRequest) GetQuestionId() string {
@@ -1554,7 +1817,7 @@ func (x *AnswerQuestionRequest) GetContent() *structpb.Struct {
 // AnswerQuestionResponse confirms.
 type AnswerQuestionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// False when somebody else had answered before; their answer stands.
+	// False when somebody else had answered before, or the time for it is over.
 	Accepted      bool `protobuf:"varint,1,opt,name=accepted,proto3" json:"accepted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1562,7 +1825,7 @@ type AnswerQuestionResponse struct {
 
 func (x *AnswerQuestionResponse) Reset() {
 	*x = AnswerQuestionResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[19]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1837,7 @@ func (x *AnswerQuestionResponse) String() string {
 func (*AnswerQuestionResponse) ProtoMessage() {}
 
 func (x *AnswerQuestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[19]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1850,7 @@ func (x *AnswerQuestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerQuestionResponse.ProtoReflect.Descriptor instead.
 func (*AnswerQuestionResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{19}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AnswerQuestionResponse) GetAccepted() bool {
@@ -1606,15 +1869,19 @@ type ListQuestionsRequest struct {
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Only of this run.
 	RunId string `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	// At most this many; 100 when unset.
-	PageSize      int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// At most this many; 100 when unset, 1000 at the most.
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Continues an earlier list.
+	PageToken string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// "open" when empty, "answered", "expired", "withdrawn", or "any".
+	State         string `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListQuestionsRequest) Reset() {
 	*x = ListQuestionsRequest{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[20]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1893,7 @@ func (x *ListQuestionsRequest) String() string {
 func (*ListQuestionsRequest) ProtoMessage() {}
 
 func (x *ListQuestionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[20]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1906,7 @@ func (x *ListQuestionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionsRequest) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{20}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListQuestionsRequest) GetTargetId() string {
@@ -1670,18 +1937,34 @@ func (x *ListQuestionsRequest) GetPageSize() int32 {
 	return 0
 }
 
-// ListQuestionsResponse lists open questions.
+func (x *ListQuestionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListQuestionsRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// ListQuestionsResponse is a page of questions.
 type ListQuestionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Oldest first.
-	Questions     []*Question `protobuf:"bytes,1,rep,name=questions,proto3" json:"questions,omitempty"`
+	Questions []*Question `protobuf:"bytes,1,rep,name=questions,proto3" json:"questions,omitempty"`
+	// Set when there is more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListQuestionsResponse) Reset() {
 	*x = ListQuestionsResponse{}
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[21]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1976,7 @@ func (x *ListQuestionsResponse) String() string {
 func (*ListQuestionsResponse) ProtoMessage() {}
 
 func (x *ListQuestionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[21]
+	mi := &file_agentcloud_scheduler_v1_runs_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1989,7 @@ func (x *ListQuestionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionsResponse) Descriptor() ([]byte, []int) {
-	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{21}
+	return file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListQuestionsResponse) GetQuestions() []*Question {
@@ -1716,11 +1999,18 @@ func (x *ListQuestionsResponse) GetQuestions() []*Question {
 	return nil
 }
 
+func (x *ListQuestionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_agentcloud_scheduler_v1_runs_proto protoreflect.FileDescriptor
 
 const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\n" +
-	"\"agentcloud/scheduler/v1/runs.proto\x12\x17agentcloud.scheduler.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x06\n" +
+	"\"agentcloud/scheduler/v1/runs.proto\x12\x17agentcloud.scheduler.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\t\n" +
 	"\x03Run\x12\x1f\n" +
 	"\vworkflow_id\x18\x01 \x01(\tR\n" +
 	"workflowId\x12\x15\n" +
@@ -1750,7 +2040,21 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"started_by\x18\x12 \x01(\tR\tstartedBy\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x13 \x01(\tR\tsessionId\x12.\n" +
-	"\x13progress_token_json\x18\x14 \x01(\tR\x11progressTokenJson\"\xe1\x01\n" +
+	"\x13progress_token_json\x18\x14 \x01(\tR\x11progressTokenJson\x12@\n" +
+	"\x06labels\x18\x15 \x03(\v2(.agentcloud.scheduler.v1.Run.LabelsEntryR\x06labels\x12\x1a\n" +
+	"\bpriority\x18( \x01(\x05R\bpriority\x12\x14\n" +
+	"\x05share\x18) \x01(\tR\x05share\x12\x16\n" +
+	"\x06weight\x18* \x01(\x01R\x06weight\x127\n" +
+	"\tretention\x182 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12)\n" +
+	"\x10cancel_requested\x183 \x01(\bR\x0fcancelRequested\x12J\n" +
+	"\x13question_changed_at\x184 \x01(\v2\x1a.google.protobuf.TimestampR\x11questionChangedAt\x12M\n" +
+	"\x0eprotocol_error\x185 \x01(\v2&.agentcloud.scheduler.v1.ProtocolErrorR\rprotocolError\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"@\n" +
+	"\rProtocolError\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x1b\n" +
+	"\tdata_json\x18\x02 \x01(\tR\bdataJson\"\xa6\x03\n" +
 	"\x0fStartRunRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
@@ -1758,7 +2062,14 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x04 \x01(\tR\x0eidempotencyKey\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x05 \x01(\tR\tsessionId\x12.\n" +
-	"\x13progress_token_json\x18\x06 \x01(\tR\x11progressTokenJson\"J\n" +
+	"\x13progress_token_json\x18\x06 \x01(\tR\x11progressTokenJson\x12\x1a\n" +
+	"\bpriority\x18\a \x01(\x05R\bpriority\x12L\n" +
+	"\x06labels\x18\x10 \x03(\v24.agentcloud.scheduler.v1.StartRunRequest.LabelsEntryR\x06labels\x12\x1e\n" +
+	"\n" +
+	"version_id\x18\x83\x01 \x01(\tR\tversionId\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
 	"\x10StartRunResponse\x12\x1f\n" +
 	"\vworkflow_id\x18\x01 \x01(\tR\n" +
 	"workflowId\x12\x15\n" +
@@ -1770,14 +2081,26 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"workflowId\x12-\n" +
 	"\x04wait\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"@\n" +
 	"\x0eGetRunResponse\x12.\n" +
-	"\x03run\x18\x01 \x01(\v2\x1c.agentcloud.scheduler.v1.RunR\x03run\"\xba\x01\n" +
+	"\x03run\x18\x01 \x01(\v2\x1c.agentcloud.scheduler.v1.RunR\x03run\"\xd3\x04\n" +
 	"\x0fListRunsRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12:\n" +
 	"\x06status\x18\x04 \x01(\x0e2\".agentcloud.scheduler.v1.RunStatusR\x06status\x12\x12\n" +
-	"\x04name\x18\x05 \x01(\tR\x04name\"l\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"version_id\x18\x06 \x01(\tR\tversionId\x12\x1d\n" +
+	"\n" +
+	"started_by\x18\a \x01(\tR\tstartedBy\x12\x16\n" +
+	"\x06labels\x18\b \x03(\tR\x06labels\x12?\n" +
+	"\rstarted_after\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\fstartedAfter\x12A\n" +
+	"\x0estarted_before\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\rstartedBefore\x12=\n" +
+	"\fclosed_after\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\vclosedAfter\x12?\n" +
+	"\rclosed_before\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\fclosedBefore\x12\x14\n" +
+	"\x05query\x18\r \x01(\tR\x05query\x12'\n" +
+	"\x0fwithout_results\x18\x0e \x01(\bR\x0ewithoutResults\"l\n" +
 	"\x10ListRunsResponse\x120\n" +
 	"\x04runs\x18\x01 \x03(\v2\x1c.agentcloud.scheduler.v1.RunR\x04runs\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xab\x01\n" +
@@ -1802,7 +2125,7 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\":\n" +
 	"\x15GetRunHistoryResponse\x12!\n" +
-	"\fhistory_json\x18\x01 \x01(\tR\vhistoryJson\"\xb3\x03\n" +
+	"\fhistory_json\x18\x01 \x01(\tR\vhistoryJson\"\x8c\x04\n" +
 	"\bQuestion\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\x12\x1b\n" +
@@ -1823,7 +2146,10 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\vanswered_by\x18\f \x01(\tR\n" +
 	"answeredBy\x12;\n" +
 	"\vanswered_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"answeredAt\"5\n" +
+	"answeredAt\x126\n" +
+	"\bdeadline\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x1f\n" +
+	"\vsignal_name\x18\x0f \x01(\tR\n" +
+	"signalName\"5\n" +
 	"\x12GetQuestionRequest\x12\x1f\n" +
 	"\vquestion_id\x18\x01 \x01(\tR\n" +
 	"questionId\"T\n" +
@@ -1854,15 +2180,19 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x121\n" +
 	"\acontent\x18\x04 \x01(\v2\x17.google.protobuf.StructR\acontent\"4\n" +
 	"\x16AnswerQuestionResponse\x12\x1a\n" +
-	"\baccepted\x18\x01 \x01(\bR\baccepted\"\x86\x01\n" +
+	"\baccepted\x18\x01 \x01(\bR\baccepted\"\xbb\x01\n" +
 	"\x14ListQuestionsRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x15\n" +
 	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12\x1b\n" +
-	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\"X\n" +
+	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\x12\x14\n" +
+	"\x05state\x18\x06 \x01(\tR\x05state\"\x80\x01\n" +
 	"\x15ListQuestionsResponse\x12?\n" +
-	"\tquestions\x18\x01 \x03(\v2!.agentcloud.scheduler.v1.QuestionR\tquestions*\xd5\x01\n" +
+	"\tquestions\x18\x01 \x03(\v2!.agentcloud.scheduler.v1.QuestionR\tquestions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\xd5\x01\n" +
 	"\tRunStatus\x12\x1a\n" +
 	"\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12RUN_STATUS_RUNNING\x10\x01\x12\x18\n" +
@@ -1871,14 +2201,15 @@ const file_agentcloud_scheduler_v1_runs_proto_rawDesc = "" +
 	"\x13RUN_STATUS_CANCELED\x10\x04\x12\x19\n" +
 	"\x15RUN_STATUS_TERMINATED\x10\x05\x12\x18\n" +
 	"\x14RUN_STATUS_TIMED_OUT\x10\x06\x12\x15\n" +
-	"\x11RUN_STATUS_PAUSED\x10\a2\xa2\v\n" +
+	"\x11RUN_STATUS_PAUSED\x10\a2\x9e\f\n" +
 	"\vRunsService\x12\x85\x01\n" +
-	"\bStartRun\x12(.agentcloud.scheduler.v1.StartRunRequest\x1a).agentcloud.scheduler.v1.StartRunResponse\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/apps/{target_id}/runs\x12\x85\x01\n" +
-	"\x06GetRun\x12&.agentcloud.scheduler.v1.GetRunRequest\x1a'.agentcloud.scheduler.v1.GetRunResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/apps/{target_id}/runs/{run_id}\x12\x82\x01\n" +
-	"\bListRuns\x12(.agentcloud.scheduler.v1.ListRunsRequest\x1a).agentcloud.scheduler.v1.ListRunsResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/apps/{target_id}/runs\x12\x98\x01\n" +
-	"\tSignalRun\x12).agentcloud.scheduler.v1.SignalRunRequest\x1a*.agentcloud.scheduler.v1.SignalRunResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/apps/{target_id}/runs/{run_id}/signal\x12\x98\x01\n" +
-	"\tCancelRun\x12).agentcloud.scheduler.v1.CancelRunRequest\x1a*.agentcloud.scheduler.v1.CancelRunResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/apps/{target_id}/runs/{run_id}/cancel\x12\xa2\x01\n" +
-	"\rGetRunHistory\x12-.agentcloud.scheduler.v1.GetRunHistoryRequest\x1a..agentcloud.scheduler.v1.GetRunHistoryResponse\"2\x82\xd3\xe4\x93\x02,\x12*/v1/apps/{target_id}/runs/{run_id}/history\x12h\n" +
+	"\bStartRun\x12(.agentcloud.scheduler.v1.StartRunRequest\x1a).agentcloud.scheduler.v1.StartRunResponse\"$\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/apps/{target_id}/runs\x12\x9a\x01\n" +
+	"\x06GetRun\x12&.agentcloud.scheduler.v1.GetRunRequest\x1a'.agentcloud.scheduler.v1.GetRunResponse\"?\x82\xd3\xe4\x93\x029Z\x13\x12\x11/v1/runs/{run_id}\x12\"/v1/apps/{target_id}/runs/{run_id}\x12\x8e\x01\n" +
+	"\bListRuns\x12(.agentcloud.scheduler.v1.ListRunsRequest\x1a).agentcloud.scheduler.v1.ListRunsResponse\"-\x82\xd3\xe4\x93\x02'Z\n" +
+	"\x12\b/v1/runs\x12\x19/v1/apps/{target_id}/runs\x12\xb7\x01\n" +
+	"\tSignalRun\x12).agentcloud.scheduler.v1.SignalRunRequest\x1a*.agentcloud.scheduler.v1.SignalRunResponse\"S\x82\xd3\xe4\x93\x02M:\x01*Z\x1d:\x01*\"\x18/v1/runs/{run_id}/signal\")/v1/apps/{target_id}/runs/{run_id}/signal\x12\xb7\x01\n" +
+	"\tCancelRun\x12).agentcloud.scheduler.v1.CancelRunRequest\x1a*.agentcloud.scheduler.v1.CancelRunResponse\"S\x82\xd3\xe4\x93\x02M:\x01*Z\x1d:\x01*\"\x18/v1/runs/{run_id}/cancel\")/v1/apps/{target_id}/runs/{run_id}/cancel\x12\xbf\x01\n" +
+	"\rGetRunHistory\x12-.agentcloud.scheduler.v1.GetRunHistoryRequest\x1a..agentcloud.scheduler.v1.GetRunHistoryResponse\"O\x82\xd3\xe4\x93\x02IZ\x1b\x12\x19/v1/runs/{run_id}/history\x12*/v1/apps/{target_id}/runs/{run_id}/history\x12h\n" +
 	"\vAskQuestion\x12+.agentcloud.scheduler.v1.AskQuestionRequest\x1a,.agentcloud.scheduler.v1.AskQuestionResponse\x12\xa0\x01\n" +
 	"\x0eAnswerQuestion\x12..agentcloud.scheduler.v1.AnswerQuestionRequest\x1a/.agentcloud.scheduler.v1.AnswerQuestionResponse\"-\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/approvals/{question_id}/answer\x12\x85\x01\n" +
 	"\rListQuestions\x12-.agentcloud.scheduler.v1.ListQuestionsRequest\x1a..agentcloud.scheduler.v1.ListQuestionsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/approvals\x12\x8d\x01\n" +
@@ -1897,76 +2228,89 @@ func file_agentcloud_scheduler_v1_runs_proto_rawDescGZIP() []byte {
 }
 
 var file_agentcloud_scheduler_v1_runs_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_agentcloud_scheduler_v1_runs_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_agentcloud_scheduler_v1_runs_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_agentcloud_scheduler_v1_runs_proto_goTypes = []any{
 	(RunStatus)(0),                 // 0: agentcloud.scheduler.v1.RunStatus
 	(*Run)(nil),                    // 1: agentcloud.scheduler.v1.Run
-	(*StartRunRequest)(nil),        // 2: agentcloud.scheduler.v1.StartRunRequest
-	(*StartRunResponse)(nil),       // 3: agentcloud.scheduler.v1.StartRunResponse
-	(*GetRunRequest)(nil),          // 4: agentcloud.scheduler.v1.GetRunRequest
-	(*GetRunResponse)(nil),         // 5: agentcloud.scheduler.v1.GetRunResponse
-	(*ListRunsRequest)(nil),        // 6: agentcloud.scheduler.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),       // 7: agentcloud.scheduler.v1.ListRunsResponse
-	(*SignalRunRequest)(nil),       // 8: agentcloud.scheduler.v1.SignalRunRequest
-	(*SignalRunResponse)(nil),      // 9: agentcloud.scheduler.v1.SignalRunResponse
-	(*CancelRunRequest)(nil),       // 10: agentcloud.scheduler.v1.CancelRunRequest
-	(*CancelRunResponse)(nil),      // 11: agentcloud.scheduler.v1.CancelRunResponse
-	(*GetRunHistoryRequest)(nil),   // 12: agentcloud.scheduler.v1.GetRunHistoryRequest
-	(*GetRunHistoryResponse)(nil),  // 13: agentcloud.scheduler.v1.GetRunHistoryResponse
-	(*Question)(nil),               // 14: agentcloud.scheduler.v1.Question
-	(*GetQuestionRequest)(nil),     // 15: agentcloud.scheduler.v1.GetQuestionRequest
-	(*GetQuestionResponse)(nil),    // 16: agentcloud.scheduler.v1.GetQuestionResponse
-	(*AskQuestionRequest)(nil),     // 17: agentcloud.scheduler.v1.AskQuestionRequest
-	(*AskQuestionResponse)(nil),    // 18: agentcloud.scheduler.v1.AskQuestionResponse
-	(*AnswerQuestionRequest)(nil),  // 19: agentcloud.scheduler.v1.AnswerQuestionRequest
-	(*AnswerQuestionResponse)(nil), // 20: agentcloud.scheduler.v1.AnswerQuestionResponse
-	(*ListQuestionsRequest)(nil),   // 21: agentcloud.scheduler.v1.ListQuestionsRequest
-	(*ListQuestionsResponse)(nil),  // 22: agentcloud.scheduler.v1.ListQuestionsResponse
-	(*timestamppb.Timestamp)(nil),  // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
-	(*structpb.Struct)(nil),        // 25: google.protobuf.Struct
+	(*ProtocolError)(nil),          // 2: agentcloud.scheduler.v1.ProtocolError
+	(*StartRunRequest)(nil),        // 3: agentcloud.scheduler.v1.StartRunRequest
+	(*StartRunResponse)(nil),       // 4: agentcloud.scheduler.v1.StartRunResponse
+	(*GetRunRequest)(nil),          // 5: agentcloud.scheduler.v1.GetRunRequest
+	(*GetRunResponse)(nil),         // 6: agentcloud.scheduler.v1.GetRunResponse
+	(*ListRunsRequest)(nil),        // 7: agentcloud.scheduler.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),       // 8: agentcloud.scheduler.v1.ListRunsResponse
+	(*SignalRunRequest)(nil),       // 9: agentcloud.scheduler.v1.SignalRunRequest
+	(*SignalRunResponse)(nil),      // 10: agentcloud.scheduler.v1.SignalRunResponse
+	(*CancelRunRequest)(nil),       // 11: agentcloud.scheduler.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),      // 12: agentcloud.scheduler.v1.CancelRunResponse
+	(*GetRunHistoryRequest)(nil),   // 13: agentcloud.scheduler.v1.GetRunHistoryRequest
+	(*GetRunHistoryResponse)(nil),  // 14: agentcloud.scheduler.v1.GetRunHistoryResponse
+	(*Question)(nil),               // 15: agentcloud.scheduler.v1.Question
+	(*GetQuestionRequest)(nil),     // 16: agentcloud.scheduler.v1.GetQuestionRequest
+	(*GetQuestionResponse)(nil),    // 17: agentcloud.scheduler.v1.GetQuestionResponse
+	(*AskQuestionRequest)(nil),     // 18: agentcloud.scheduler.v1.AskQuestionRequest
+	(*AskQuestionResponse)(nil),    // 19: agentcloud.scheduler.v1.AskQuestionResponse
+	(*AnswerQuestionRequest)(nil),  // 20: agentcloud.scheduler.v1.AnswerQuestionRequest
+	(*AnswerQuestionResponse)(nil), // 21: agentcloud.scheduler.v1.AnswerQuestionResponse
+	(*ListQuestionsRequest)(nil),   // 22: agentcloud.scheduler.v1.ListQuestionsRequest
+	(*ListQuestionsResponse)(nil),  // 23: agentcloud.scheduler.v1.ListQuestionsResponse
+	nil,                            // 24: agentcloud.scheduler.v1.Run.LabelsEntry
+	nil,                            // 25: agentcloud.scheduler.v1.StartRunRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
+	(*structpb.Struct)(nil),        // 28: google.protobuf.Struct
 }
 var file_agentcloud_scheduler_v1_runs_proto_depIdxs = []int32{
 	0,  // 0: agentcloud.scheduler.v1.Run.status:type_name -> agentcloud.scheduler.v1.RunStatus
-	23, // 1: agentcloud.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
-	23, // 2: agentcloud.scheduler.v1.Run.execution_time:type_name -> google.protobuf.Timestamp
-	23, // 3: agentcloud.scheduler.v1.Run.close_time:type_name -> google.protobuf.Timestamp
-	24, // 4: agentcloud.scheduler.v1.GetRunRequest.wait:type_name -> google.protobuf.Duration
-	1,  // 5: agentcloud.scheduler.v1.GetRunResponse.run:type_name -> agentcloud.scheduler.v1.Run
-	0,  // 6: agentcloud.scheduler.v1.ListRunsRequest.status:type_name -> agentcloud.scheduler.v1.RunStatus
-	1,  // 7: agentcloud.scheduler.v1.ListRunsResponse.runs:type_name -> agentcloud.scheduler.v1.Run
-	23, // 8: agentcloud.scheduler.v1.Question.asked_at:type_name -> google.protobuf.Timestamp
-	23, // 9: agentcloud.scheduler.v1.Question.answered_at:type_name -> google.protobuf.Timestamp
-	14, // 10: agentcloud.scheduler.v1.GetQuestionResponse.question:type_name -> agentcloud.scheduler.v1.Question
-	24, // 11: agentcloud.scheduler.v1.AskQuestionRequest.wait:type_name -> google.protobuf.Duration
-	14, // 12: agentcloud.scheduler.v1.AskQuestionResponse.question:type_name -> agentcloud.scheduler.v1.Question
-	25, // 13: agentcloud.scheduler.v1.AnswerQuestionRequest.content:type_name -> google.protobuf.Struct
-	14, // 14: agentcloud.scheduler.v1.ListQuestionsResponse.questions:type_name -> agentcloud.scheduler.v1.Question
-	2,  // 15: agentcloud.scheduler.v1.RunsService.StartRun:input_type -> agentcloud.scheduler.v1.StartRunRequest
-	4,  // 16: agentcloud.scheduler.v1.RunsService.GetRun:input_type -> agentcloud.scheduler.v1.GetRunRequest
-	6,  // 17: agentcloud.scheduler.v1.RunsService.ListRuns:input_type -> agentcloud.scheduler.v1.ListRunsRequest
-	8,  // 18: agentcloud.scheduler.v1.RunsService.SignalRun:input_type -> agentcloud.scheduler.v1.SignalRunRequest
-	10, // 19: agentcloud.scheduler.v1.RunsService.CancelRun:input_type -> agentcloud.scheduler.v1.CancelRunRequest
-	12, // 20: agentcloud.scheduler.v1.RunsService.GetRunHistory:input_type -> agentcloud.scheduler.v1.GetRunHistoryRequest
-	17, // 21: agentcloud.scheduler.v1.RunsService.AskQuestion:input_type -> agentcloud.scheduler.v1.AskQuestionRequest
-	19, // 22: agentcloud.scheduler.v1.RunsService.AnswerQuestion:input_type -> agentcloud.scheduler.v1.AnswerQuestionRequest
-	21, // 23: agentcloud.scheduler.v1.RunsService.ListQuestions:input_type -> agentcloud.scheduler.v1.ListQuestionsRequest
-	15, // 24: agentcloud.scheduler.v1.RunsService.GetQuestion:input_type -> agentcloud.scheduler.v1.GetQuestionRequest
-	3,  // 25: agentcloud.scheduler.v1.RunsService.StartRun:output_type -> agentcloud.scheduler.v1.StartRunResponse
-	5,  // 26: agentcloud.scheduler.v1.RunsService.GetRun:output_type -> agentcloud.scheduler.v1.GetRunResponse
-	7,  // 27: agentcloud.scheduler.v1.RunsService.ListRuns:output_type -> agentcloud.scheduler.v1.ListRunsResponse
-	9,  // 28: agentcloud.scheduler.v1.RunsService.SignalRun:output_type -> agentcloud.scheduler.v1.SignalRunResponse
-	11, // 29: agentcloud.scheduler.v1.RunsService.CancelRun:output_type -> agentcloud.scheduler.v1.CancelRunResponse
-	13, // 30: agentcloud.scheduler.v1.RunsService.GetRunHistory:output_type -> agentcloud.scheduler.v1.GetRunHistoryResponse
-	18, // 31: agentcloud.scheduler.v1.RunsService.AskQuestion:output_type -> agentcloud.scheduler.v1.AskQuestionResponse
-	20, // 32: agentcloud.scheduler.v1.RunsService.AnswerQuestion:output_type -> agentcloud.scheduler.v1.AnswerQuestionResponse
-	22, // 33: agentcloud.scheduler.v1.RunsService.ListQuestions:output_type -> agentcloud.scheduler.v1.ListQuestionsResponse
-	16, // 34: agentcloud.scheduler.v1.RunsService.GetQuestion:output_type -> agentcloud.scheduler.v1.GetQuestionResponse
-	25, // [25:35] is the sub-list for method output_type
-	15, // [15:25] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	26, // 1: agentcloud.scheduler.v1.Run.start_time:type_name -> google.protobuf.Timestamp
+	26, // 2: agentcloud.scheduler.v1.Run.execution_time:type_name -> google.protobuf.Timestamp
+	26, // 3: agentcloud.scheduler.v1.Run.close_time:type_name -> google.protobuf.Timestamp
+	24, // 4: agentcloud.scheduler.v1.Run.labels:type_name -> agentcloud.scheduler.v1.Run.LabelsEntry
+	27, // 5: agentcloud.scheduler.v1.Run.retention:type_name -> google.protobuf.Duration
+	26, // 6: agentcloud.scheduler.v1.Run.question_changed_at:type_name -> google.protobuf.Timestamp
+	2,  // 7: agentcloud.scheduler.v1.Run.protocol_error:type_name -> agentcloud.scheduler.v1.ProtocolError
+	25, // 8: agentcloud.scheduler.v1.StartRunRequest.labels:type_name -> agentcloud.scheduler.v1.StartRunRequest.LabelsEntry
+	27, // 9: agentcloud.scheduler.v1.GetRunRequest.wait:type_name -> google.protobuf.Duration
+	1,  // 10: agentcloud.scheduler.v1.GetRunResponse.run:type_name -> agentcloud.scheduler.v1.Run
+	0,  // 11: agentcloud.scheduler.v1.ListRunsRequest.status:type_name -> agentcloud.scheduler.v1.RunStatus
+	26, // 12: agentcloud.scheduler.v1.ListRunsRequest.started_after:type_name -> google.protobuf.Timestamp
+	26, // 13: agentcloud.scheduler.v1.ListRunsRequest.started_before:type_name -> google.protobuf.Timestamp
+	26, // 14: agentcloud.scheduler.v1.ListRunsRequest.closed_after:type_name -> google.protobuf.Timestamp
+	26, // 15: agentcloud.scheduler.v1.ListRunsRequest.closed_before:type_name -> google.protobuf.Timestamp
+	1,  // 16: agentcloud.scheduler.v1.ListRunsResponse.runs:type_name -> agentcloud.scheduler.v1.Run
+	26, // 17: agentcloud.scheduler.v1.Question.asked_at:type_name -> google.protobuf.Timestamp
+	26, // 18: agentcloud.scheduler.v1.Question.answered_at:type_name -> google.protobuf.Timestamp
+	26, // 19: agentcloud.scheduler.v1.Question.deadline:type_name -> google.protobuf.Timestamp
+	15, // 20: agentcloud.scheduler.v1.GetQuestionResponse.question:type_name -> agentcloud.scheduler.v1.Question
+	27, // 21: agentcloud.scheduler.v1.AskQuestionRequest.wait:type_name -> google.protobuf.Duration
+	15, // 22: agentcloud.scheduler.v1.AskQuestionResponse.question:type_name -> agentcloud.scheduler.v1.Question
+	28, // 23: agentcloud.scheduler.v1.AnswerQuestionRequest.content:type_name -> google.protobuf.Struct
+	15, // 24: agentcloud.scheduler.v1.ListQuestionsResponse.questions:type_name -> agentcloud.scheduler.v1.Question
+	3,  // 25: agentcloud.scheduler.v1.RunsService.StartRun:input_type -> agentcloud.scheduler.v1.StartRunRequest
+	5,  // 26: agentcloud.scheduler.v1.RunsService.GetRun:input_type -> agentcloud.scheduler.v1.GetRunRequest
+	7,  // 27: agentcloud.scheduler.v1.RunsService.ListRuns:input_type -> agentcloud.scheduler.v1.ListRunsRequest
+	9,  // 28: agentcloud.scheduler.v1.RunsService.SignalRun:input_type -> agentcloud.scheduler.v1.SignalRunRequest
+	11, // 29: agentcloud.scheduler.v1.RunsService.CancelRun:input_type -> agentcloud.scheduler.v1.CancelRunRequest
+	13, // 30: agentcloud.scheduler.v1.RunsService.GetRunHistory:input_type -> agentcloud.scheduler.v1.GetRunHistoryRequest
+	18, // 31: agentcloud.scheduler.v1.RunsService.AskQuestion:input_type -> agentcloud.scheduler.v1.AskQuestionRequest
+	20, // 32: agentcloud.scheduler.v1.RunsService.AnswerQuestion:input_type -> agentcloud.scheduler.v1.AnswerQuestionRequest
+	22, // 33: agentcloud.scheduler.v1.RunsService.ListQuestions:input_type -> agentcloud.scheduler.v1.ListQuestionsRequest
+	16, // 34: agentcloud.scheduler.v1.RunsService.GetQuestion:input_type -> agentcloud.scheduler.v1.GetQuestionRequest
+	4,  // 35: agentcloud.scheduler.v1.RunsService.StartRun:output_type -> agentcloud.scheduler.v1.StartRunResponse
+	6,  // 36: agentcloud.scheduler.v1.RunsService.GetRun:output_type -> agentcloud.scheduler.v1.GetRunResponse
+	8,  // 37: agentcloud.scheduler.v1.RunsService.ListRuns:output_type -> agentcloud.scheduler.v1.ListRunsResponse
+	10, // 38: agentcloud.scheduler.v1.RunsService.SignalRun:output_type -> agentcloud.scheduler.v1.SignalRunResponse
+	12, // 39: agentcloud.scheduler.v1.RunsService.CancelRun:output_type -> agentcloud.scheduler.v1.CancelRunResponse
+	14, // 40: agentcloud.scheduler.v1.RunsService.GetRunHistory:output_type -> agentcloud.scheduler.v1.GetRunHistoryResponse
+	19, // 41: agentcloud.scheduler.v1.RunsService.AskQuestion:output_type -> agentcloud.scheduler.v1.AskQuestionResponse
+	21, // 42: agentcloud.scheduler.v1.RunsService.AnswerQuestion:output_type -> agentcloud.scheduler.v1.AnswerQuestionResponse
+	23, // 43: agentcloud.scheduler.v1.RunsService.ListQuestions:output_type -> agentcloud.scheduler.v1.ListQuestionsResponse
+	17, // 44: agentcloud.scheduler.v1.RunsService.GetQuestion:output_type -> agentcloud.scheduler.v1.GetQuestionResponse
+	35, // [35:45] is the sub-list for method output_type
+	25, // [25:35] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_agentcloud_scheduler_v1_runs_proto_init() }
@@ -1980,7 +2324,7 @@ func file_agentcloud_scheduler_v1_runs_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentcloud_scheduler_v1_runs_proto_rawDesc), len(file_agentcloud_scheduler_v1_runs_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

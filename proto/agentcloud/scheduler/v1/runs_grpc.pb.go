@@ -44,11 +44,15 @@ type RunsServiceClient interface {
 	// GetRun tells how a run is, with its result when it has one. With wait, it answers
 	// when the run has closed or the wait is over.
 	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
-	// ListRuns lists the runs of a target, newest first.
+	// ListRuns lists the runs of a target, or of the caller's organisation, newest first.
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
-	// SignalRun sends a signal with one JSON payload. found is false when there is no such open run.
+	// SignalRun sends a signal with one JSON payload. found is false when there is no such
+	// open run. A signal that a question of the run waits for answers the question, and is
+	// checked as an answer is; fails with "conflict" when it has another answer already.
 	SignalRun(ctx context.Context, in *SignalRunRequest, opts ...grpc.CallOption) (*SignalRunResponse, error)
-	// CancelRun asks a run to end. found is false when there is no such open run.
+	// CancelRun asks a run to end, and takes its open questions back. A run that has not
+	// ended some time later, and does nothing new, is ended by force; it counts as
+	// cancelled all the same. found is false when there is no such open run.
 	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
 	// GetRunHistory gives the complete event history as Temporal's JSON.
 	GetRunHistory(ctx context.Context, in *GetRunHistoryRequest, opts ...grpc.CallOption) (*GetRunHistoryResponse, error)
@@ -57,7 +61,8 @@ type RunsServiceClient interface {
 	AskQuestion(ctx context.Context, in *AskQuestionRequest, opts ...grpc.CallOption) (*AskQuestionResponse, error)
 	// AnswerQuestion gives the answer to the run, once; the same answer again is harmless.
 	AnswerQuestion(ctx context.Context, in *AnswerQuestionRequest, opts ...grpc.CallOption) (*AnswerQuestionResponse, error)
-	// ListQuestions lists open questions, oldest first.
+	// ListQuestions lists questions, oldest first: open ones unless another state is asked
+	// for. Whoever is of the organisation sees and may answer them.
 	ListQuestions(ctx context.Context, in *ListQuestionsRequest, opts ...grpc.CallOption) (*ListQuestionsResponse, error)
 	// GetQuestion finds a question, also one that has been answered.
 	GetQuestion(ctx context.Context, in *GetQuestionRequest, opts ...grpc.CallOption) (*GetQuestionResponse, error)
@@ -184,11 +189,15 @@ type RunsServiceServer interface {
 	// GetRun tells how a run is, with its result when it has one. With wait, it answers
 	// when the run has closed or the wait is over.
 	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
-	// ListRuns lists the runs of a target, newest first.
+	// ListRuns lists the runs of a target, or of the caller's organisation, newest first.
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
-	// SignalRun sends a signal with one JSON payload. found is false when there is no such open run.
+	// SignalRun sends a signal with one JSON payload. found is false when there is no such
+	// open run. A signal that a question of the run waits for answers the question, and is
+	// checked as an answer is; fails with "conflict" when it has another answer already.
 	SignalRun(context.Context, *SignalRunRequest) (*SignalRunResponse, error)
-	// CancelRun asks a run to end. found is false when there is no such open run.
+	// CancelRun asks a run to end, and takes its open questions back. A run that has not
+	// ended some time later, and does nothing new, is ended by force; it counts as
+	// cancelled all the same. found is false when there is no such open run.
 	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
 	// GetRunHistory gives the complete event history as Temporal's JSON.
 	GetRunHistory(context.Context, *GetRunHistoryRequest) (*GetRunHistoryResponse, error)
@@ -197,7 +206,8 @@ type RunsServiceServer interface {
 	AskQuestion(context.Context, *AskQuestionRequest) (*AskQuestionResponse, error)
 	// AnswerQuestion gives the answer to the run, once; the same answer again is harmless.
 	AnswerQuestion(context.Context, *AnswerQuestionRequest) (*AnswerQuestionResponse, error)
-	// ListQuestions lists open questions, oldest first.
+	// ListQuestions lists questions, oldest first: open ones unless another state is asked
+	// for. Whoever is of the organisation sees and may answer them.
 	ListQuestions(context.Context, *ListQuestionsRequest) (*ListQuestionsResponse, error)
 	// GetQuestion finds a question, also one that has been answered.
 	GetQuestion(context.Context, *GetQuestionRequest) (*GetQuestionResponse, error)

@@ -164,7 +164,7 @@ func settings(t *testing.T) []string {
 // subjects are those of the events that the contracts declare.
 func subjects(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(root, "proto", "agentcloud", "*", "v1", "events.proto"))
+	files, err := filepath.Glob(filepath.Join(root, "proto", "agentcloud", "*", "v1", "*.proto"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("the events are not there: %v", err)
 	}
@@ -193,7 +193,9 @@ func codeOf(text string) []string {
 // that there is not.
 func checkCommand(line string) string {
 	words := strings.Fields(strings.NewReplacer("[", " ", "]", " ", ")", " ").Replace(line))
-	cmd, rest, err := cli.New(io.Discard, newUp()).Find(words)
+	root := cli.New(io.Discard, newUp())
+	root.InitDefaultCompletionCmd() // which a root makes when it is run
+	cmd, rest, err := root.Find(words)
 	if err != nil || !cmd.HasParent() || !cmd.Runnable() && len(rest) > 0 {
 		return "there is no `agentcloud " + line + "`"
 	}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/projectfile"
 	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
 	busv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/bus/v1"
 	"github.com/mcpagentcloud/agentcloud/services/builder/internal/engine"
@@ -44,11 +44,14 @@ func (s *Service) make(ctx context.Context, b store.Bundle, j *job) outcome {
 func failureOf(err error, deadline time.Duration) *builderv1.BuildFailure {
 	var plan *recipe.Problem
 	var settings *manifest.Problem
+	var declared projectfile.Mistakes
 	switch {
 	case errors.As(err, &plan):
 		return &builderv1.BuildFailure{Reason: plan.Reason, Detail: plan.Detail}
 	case errors.As(err, &settings):
 		return &builderv1.BuildFailure{Reason: settings.Reason}
+	case errors.As(err, &declared):
+		return &builderv1.BuildFailure{Reason: declared[0].String(), Detail: declared[1:].Error()}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &builderv1.BuildFailure{Reason: fmt.Sprintf("the build took longer than %s and was stopped", deadline)}
 	}
@@ -105,15 +108,16 @@ func (s *Service) read(ctx context.Context, b store.Bundle) (project, error) {
 	if _, err := fs.Stat(files, "."); err != nil {
 		return project{}, fmt.Errorf("the files of bundle %s are gone: %w", b.ID, err)
 	}
-	interpreters, err := s.deps.Engine.Interpreters(ctx)
-	if err != nil {
-		return project{}, err
-	}
 	settings, err := manifest.Read(files)
 	if err != nil {
 		return project{}, err
 	}
-	plan, err := recipe.Make(files, recipe.Options{Interpreters: interpreters, Prefer: s.deps.Options.Prefer})
+	machine, err := s.machine(ctx, recipe.KindOf(files, settings.Project.File))
+	if err != nil {
+		return project{}, err
+	}
+	machine.Project = settings.Project.File
+	plan, err := recipe.Make(files, machine)
 	if err != nil {
 		return project{}, err
 	}
@@ -121,13 +125,32 @@ func (s *Service) read(ctx context.Context, b store.Bundle) (project, error) {
 	return project{bundle: b, plan: plan, manifest: settings, tools: tools}, err
 }
 
+// machine is what there is to build with, of what a kind of project may need.
+func (s *Service) machine(ctx context.Context, kind projectfile.Kind) (recipe.Options, error) {
+	options := recipe.Options{Prefer: s.deps.Options.Prefer, NodeScripts: s.deps.Options.NodeScripts}
+	var err error
+	if kind == projectfile.NodeKind {
+		options.Node, err = s.deps.Engine.NodeVersion(ctx)
+		return options, err
+	}
+	options.Interpreters, err = s.deps.Engine.Interpreters(ctx)
+	return options, err
+}
+
+// wishes are what the project asks of Python.
+func (p project) wishes() engine.Wishes {
+	w := engine.Wishes{
+		Python: p.plan.Python, Requirements: p.plan.Requirements, Constraints: p.plan.Constraints, Options: p.plan.Options, Source: p.plan.Source,
+	}
+	if p.plan.Server == nil {
+		w.Import = p.plan.Program.Module()
+	}
+	return w
+}
+
 // introduce says what was found, and what the author should know.
 func (s *Service) introduce(p project, j *job) {
-	source := p.plan.Source
-	if source == "" {
-		source = "no file of dependencies"
-	}
-	j.say(busv1.LogLevel_LOG_LEVEL_INFO, fmt.Sprintf("%s program, Python %s, %s", p.plan.Program.Kind, p.plan.Python.Version, source))
+	j.say(busv1.LogLevel_LOG_LEVEL_INFO, describe(p))
 	for _, warning := range p.plan.Warnings {
 		j.say(busv1.LogLevel_LOG_LEVEL_WARNING, warning)
 	}
@@ -152,13 +175,6 @@ func (s *Service) find(ctx context.Context, p project) (*store.Build, error) {
 	return &build, nil
 }
 
-func kindOf(p project, place string) string {
-	if p.tools[strings.TrimPrefix(place, serverPrefix)].Kind == recipe.NodeTool && place != app {
-		return store.KindTool
-	}
-	return store.KindEnvironment
-}
-
 // place waits until fewer builds than allowed are running.
 func (s *Service) place(ctx context.Context, j *job) (release func(), err error) {
 	release = func() { <-s.places }
@@ -179,11 +195,14 @@ func (s *Service) place(ctx context.Context, j *job) (release func(), err error)
 // install makes every environment that the project needs.
 func (s *Service) install(ctx context.Context, p project, j *job) (map[string]string, error) {
 	sink := func(text string) { j.say(busv1.LogLevel_LOG_LEVEL_INFO, text) }
-	digest, err := s.deps.Engine.Environment(ctx, engine.Wishes{
-		Python: p.plan.Python, Requirements: p.plan.Requirements, Constraints: p.plan.Constraints, Options: p.plan.Options,
-		Import: p.plan.Program.Module(), Source: p.plan.Source,
-	}, sink)
+	if p.plan.Server != nil {
+		return s.installServer(ctx, p, sink)
+	}
+	digest, err := s.deps.Engine.Environment(ctx, p.wishes(), sink)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.deps.Engine.Compile(ctx, digest, s.deps.Disk.Bundle(p.bundle.OrgID, p.bundle.Digest)); err != nil {
 		return nil, err
 	}
 	environments := map[string]string{app: digest}

@@ -41,6 +41,14 @@ type Engine interface {
 	Interpreters(ctx context.Context) ([]recipe.Interpreter, error)
 	LookAround(ctx context.Context) ([]recipe.Interpreter, error)
 	Environment(ctx context.Context, w engine.Wishes, sink engine.Sink) (string, error)
+	Compile(ctx context.Context, environment, dir string) error
+	NodeVersion(ctx context.Context) (string, error)
+	NodeApp(ctx context.Context, a engine.NodeApp, sink engine.Sink) (app, modules string, err error)
+	NodeProgram() (string, error)
+	NodeWorker(app string, n recipe.Node) (*builderv1.Worker, error)
+	Image(ctx context.Context, image engine.Image, sink engine.Sink) (string, error)
+	ImageSays(digest string) (engine.ImageSays, error)
+	Executable(name string) error
 	NodeTool(ctx context.Context, packages []string, sink engine.Sink) (string, error)
 	Claim(ctx context.Context, digest, kind string) (bool, error)
 	PythonCommand(digest, program string) (string, []string, error)
@@ -52,6 +60,8 @@ type Engine interface {
 type Options struct {
 	// Prefer lists minor versions of Python, the best first.
 	Prefer []string
+	// NodeScripts lets packages of npm run scripts, for projects that want it.
+	NodeScripts bool
 	// Deadline bounds one build.
 	Deadline time.Duration
 	// Parallel is how many builds run at a time; others wait.

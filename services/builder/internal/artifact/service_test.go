@@ -43,6 +43,9 @@ func TestABuildIsMadeOnce(t *testing.T) {
 	if diff := cmp.Diff(first.artifact.GetArtifactId(), again.artifact.GetArtifactId()); diff != "" || w.engine.installs() != 1 {
 		t.Errorf("%d installs; (-first +again):\n%s", w.engine.installs(), diff)
 	}
+	if diff := cmp.Diff([]string{first.artifact.GetEnvironmentPath(), first.artifact.GetAppPath()}, w.engine.compiled); diff != "" {
+		t.Errorf("compiled (-want +got):\n%s", diff)
+	}
 	w.bundle(t, "b2", map[string]string{"main.py": "app = MCPApp(name='other')\n", "requirements.txt": project["requirements.txt"]})
 	other := w.build(t.Context(), "b2")
 	if other.artifact.GetArtifactId() == first.artifact.GetArtifactId() || other.artifact.GetEnvironmentPath() != first.artifact.GetEnvironmentPath() {
@@ -65,6 +68,19 @@ func TestAnEnvironmentThatIsGoneIsMadeAgain(t *testing.T) {
 	}
 	if again := w.build(t.Context(), "b1"); again.err != nil || w.engine.installs() != 2 || !disk.Exists(again.artifact.GetEnvironmentPath()) {
 		t.Errorf("build = %+v after %d installs", again, w.engine.installs())
+	}
+}
+
+func TestWhatAProjectDeclares(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.bundle(t, "b1", map[string]string{"main.py": project["main.py"], "agentcloud.yaml": "schedules:\n  one: {workflow: Report, interval: 1h}\n"})
+	m := w.build(t.Context(), "b1").artifact.GetManifest()
+	if got, want := m.GetProjectJson(), `{"schedules":{"one":{"interval":"1h","workflow":"Report"}}}`; got != want {
+		t.Errorf("project = %s, want %s", got, want)
+	}
+	if got := m.GetProjectLines()["schedules.one.workflow"]; got != 2 {
+		t.Errorf("the workflow is at line %d, want 2", got)
 	}
 }
 
@@ -112,8 +128,12 @@ func TestFailures(t *testing.T) {
 		install error
 		want    string // in the reason; empty: an error of ours
 	}{
-		"the project cannot be planned":  {files: map[string]string{"main.py": "print('hi')\n"}, want: "main.py has no line"},
-		"the settings cannot be read":    {files: map[string]string{"main.py": project["main.py"], "mcp_agent.config.yaml": "a: [1\n"}, want: "mcp_agent.config.yaml"},
+		"the project cannot be planned": {files: map[string]string{"main.py": "print('hi')\n"}, want: "main.py has no line"},
+		"the settings cannot be read":   {files: map[string]string{"main.py": project["main.py"], "mcp_agent.config.yaml": "a: [1\n"}, want: "mcp_agent.config.yaml"},
+		"the project's own file is wrong": {
+			files: map[string]string{"main.py": project["main.py"], "agentcloud.yaml": "schedules:\n  one: {workflow: Report, cron: soon}\n"},
+			want:  "agentcloud.yaml line 2: schedules.one.cron",
+		},
 		"the packages cannot be had":     {files: project, install: &recipe.Problem{Reason: "no such package", Detail: "last lines"}, want: "no such package"},
 		"the machine is to blame":        {files: project, install: fault.Unavailable.Errorf("the disk is full")},
 		"a panic is nobody's else to be": {files: project, install: errPanic},

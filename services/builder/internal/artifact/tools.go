@@ -43,7 +43,7 @@ func readTools(m manifest.Manifest) (map[string]recipe.Tool, error) {
 
 func (s *Service) installTools(ctx context.Context, p project, environments map[string]string, sink engine.Sink) error {
 	for _, name := range slices.Sorted(maps.Keys(p.tools)) {
-		digest, err := s.installTool(ctx, p, name, sink)
+		digest, err := s.installTool(ctx, p, p.tools[name], "mcp.servers."+name+" of the settings", sink)
 		if err != nil {
 			return inServer(name, err)
 		}
@@ -61,8 +61,16 @@ func inServer(name string, err error) error {
 	return &recipe.Problem{Reason: fmt.Sprintf("the stdio server %s cannot be installed: %s", name, problem.Reason), Detail: problem.Detail}
 }
 
-func (s *Service) installTool(ctx context.Context, p project, name string, sink engine.Sink) (string, error) {
-	tool := p.tools[name]
+// toolAt is the stdio server of a place.
+func (p project) toolAt(place string) recipe.Tool {
+	name, ok := strings.CutPrefix(place, serverPrefix)
+	if !ok {
+		return recipe.Tool{}
+	}
+	return p.tools[name]
+}
+
+func (s *Service) installTool(ctx context.Context, p project, tool recipe.Tool, source string, sink engine.Sink) (string, error) {
 	if tool.Kind == recipe.NodeTool {
 		digest, err := s.deps.Engine.NodeTool(ctx, tool.Packages, sink)
 		if err != nil {
@@ -75,13 +83,13 @@ func (s *Service) installTool(ctx context.Context, p project, name string, sink 
 	if err != nil {
 		return "", err
 	}
-	wishes := engine.Wishes{Python: python, Requirements: tool.Packages, Constraints: recipe.ToolConstraints(), Source: "mcp.servers." + name + " of the settings"}
+	wishes := engine.Wishes{Python: python, Requirements: tool.Packages, Constraints: recipe.ToolConstraints(), Source: source}
 	digest, err := s.deps.Engine.Environment(ctx, wishes, sink)
 	var problem *recipe.Problem
 	if errors.As(err, &problem) && ctx.Err() == nil {
 		// The tool may ask for just what the constraint forbids; then it knows better.
-		sink(fmt.Sprintf("the stdio server %s cannot be had with %s (%s); trying without that bound",
-			name, strings.Join(wishes.Constraints, ", "), problem.Reason))
+		sink(fmt.Sprintf("%s cannot be had with %s (%s); trying without that bound",
+			source, strings.Join(wishes.Constraints, ", "), problem.Reason))
 		wishes.Constraints = nil
 		digest, err = s.deps.Engine.Environment(ctx, wishes, sink)
 	}

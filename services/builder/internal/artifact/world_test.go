@@ -31,9 +31,12 @@ type fakeEngine struct {
 	store *store.Store
 	now   func() time.Time
 
-	mu      sync.Mutex
-	wishes  []engine.Wishes
-	install func(ctx context.Context, w engine.Wishes, sink engine.Sink) error
+	mu     sync.Mutex
+	wishes []engine.Wishes
+	// compiled are the folders, each after its environment.
+	compiled []string
+	made     int // tools
+	install  func(ctx context.Context, w engine.Wishes, sink engine.Sink) error
 }
 
 func (e *fakeEngine) Interpreters(context.Context) ([]recipe.Interpreter, error) {
@@ -61,11 +64,59 @@ func (e *fakeEngine) Environment(ctx context.Context, w engine.Wishes, sink engi
 	return digest, e.store.UseEnvironment(ctx, store.Environment{Digest: digest, Kind: store.KindEnvironment, UsedAt: e.now()})
 }
 
+func (e *fakeEngine) Compile(_ context.Context, environment, dir string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.compiled = append(e.compiled, e.disk.Environment(environment), dir)
+	_, err := os.Stat(e.disk.Environment(environment))
+	return err
+}
+
+func (e *fakeEngine) NodeVersion(context.Context) (string, error) { return "20.1.0", nil }
+
+func (e *fakeEngine) NodeProgram() (string, error) { return "/usr/bin/node", nil }
+
+func (e *fakeEngine) NodeWorker(string, recipe.Node) (*builderv1.Worker, error) { return nil, nil }
+
+func (e *fakeEngine) Executable(string) error { return nil }
+
+func (e *fakeEngine) Image(ctx context.Context, image engine.Image, _ engine.Sink) (string, error) {
+	return e.tool(ctx, "image-of-"+image.Ref)
+}
+
+func (e *fakeEngine) ImageSays(string) (engine.ImageSays, error) {
+	return engine.ImageSays{
+		Args: []string{"/own", "x"}, Env: map[string]string{"A": "a", "B": "b"}, Folder: "/", UID: 7, GID: 8, Rootfs: "/root", Runc: "/usr/sbin/runc",
+	}, nil
+}
+
+func (e *fakeEngine) NodeApp(ctx context.Context, a engine.NodeApp, _ engine.Sink) (app, modules string, err error) {
+	app, err = e.tool(ctx, "app-of-"+a.Digest)
+	return app, app, err
+}
+
+// digest names a tool in a way that a folder can have.
+func digest(name string) string { return fmt.Sprintf("%x", name) }
+
+// tool makes the folder of a tool.
+func (e *fakeEngine) tool(ctx context.Context, name string) (string, error) {
+	e.mu.Lock()
+	e.made++
+	e.mu.Unlock()
+	if err := os.MkdirAll(e.disk.Tool(digest(name)), 0o700); err != nil {
+		return "", err
+	}
+	return digest(name), e.store.UseEnvironment(ctx, store.Environment{Digest: digest(name), Kind: store.KindTool, UsedAt: e.now()})
+}
+
 func (e *fakeEngine) NodeTool(context.Context, []string, engine.Sink) (string, error) {
 	return "", fmt.Errorf("no tools here")
 }
 
-func (e *fakeEngine) Claim(_ context.Context, digest, _ string) (bool, error) {
+func (e *fakeEngine) Claim(_ context.Context, digest, kind string) (bool, error) {
+	if kind == store.KindTool {
+		return disk.Exists(e.disk.Tool(digest)), nil
+	}
 	return disk.Exists(e.disk.Environment(digest)), nil
 }
 

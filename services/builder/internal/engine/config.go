@@ -13,6 +13,7 @@ type Config struct {
 	UV               string            `koanf:"uv" help:"the program; empty: the one in PATH, beside our own program, or in .bin"`
 	Node             string            `koanf:"node" help:"the program; empty: the one in PATH"`
 	NPM              string            `koanf:"npm" help:"the program; empty: the one in PATH"`
+	Runc             string            `koanf:"runc" help:"the program that runs images; empty: the one in PATH"`
 	Pythons          []string          `koanf:"pythons" help:"interpreters to use; empty: all that are found on the machine"`
 	PreferPythons    []string          `koanf:"prefer_pythons" help:"minor versions, the best first, for projects that leave it open"`
 	PassEnv          []string          `koanf:"pass_env" help:"the machine's own variables that builds may see: indexes, proxies, certificates; a name may end in *"`

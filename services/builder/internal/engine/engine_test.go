@@ -176,3 +176,35 @@ func TestInterpretersAreProgramsThatRun(t *testing.T) {
 		t.Errorf("Interpreters() = %v, %v; want %v alone", all, err, w.python)
 	}
 }
+
+func TestAProjectIsCompiled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bin := filepath.Join(w.disk.Environment("env"), "bin")
+	if err := errors.Join(os.MkdirAll(bin, 0o755), os.Symlink(w.python.Path, filepath.Join(bin, "python"))); err != nil { //nolint:gosec // a test's folder
+		t.Fatal(err)
+	}
+	project := t.TempDir()
+	for name, text := range map[string]string{"main.py": "import lib.other\n", "lib/other.py": "x = 1\n", "broken.py": "def f(:\n"} {
+		name = filepath.Join(project, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o600)); err != nil { //nolint:gosec // a test's folder
+			t.Fatal(err)
+		}
+	}
+	if err := w.engine.Compile(t.Context(), "env", project); err != nil {
+		t.Errorf("Compile() = %v", err)
+	}
+	for pattern, want := range map[string]int{"__pycache__/main.*.pyc": 1, "lib/__pycache__/other.*.pyc": 1, "__pycache__/broken.*": 0} {
+		if found, err := filepath.Glob(filepath.Join(project, pattern)); err != nil || len(found) != want {
+			t.Errorf("%s: %v, %v; want %d", pattern, found, err, want)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.engine.Compile(ended, "env", project); !errors.Is(err, context.Canceled) {
+		t.Errorf("Compile() after the build's end = %v", err)
+	}
+	if w.left(t, "staging") != 0 {
+		t.Error("something is left in staging")
+	}
+}

@@ -7,12 +7,15 @@ package manifest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/projectfile"
 )
 
 const (
@@ -33,6 +36,8 @@ type Manifest struct {
 	EnvHandles map[string]string
 	// UserParams are the dotted names of what each user brings.
 	UserParams []string
+	// Project is what agentcloud.yaml says.
+	Project projectfile.Document
 	// Warnings are for the author.
 	Warnings []string
 }
@@ -48,7 +53,21 @@ func Read(files fs.FS) (Manifest, error) {
 	}
 	slices.Sort(m.UserParams)
 	m.UserParams = slices.Compact(m.UserParams)
-	return m, nil
+	return m, m.readProject(files)
+}
+
+// readProject reads agentcloud.yaml, which most apps do not have. It fails with
+// projectfile.Mistakes.
+func (m *Manifest) readProject(files fs.FS) error {
+	text, err := readBounded(files, projectfile.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.Project, err = projectfile.Parse(text)
+	return err
 }
 
 func (m *Manifest) readSettings(files fs.FS) error {

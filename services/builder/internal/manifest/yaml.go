@@ -42,19 +42,28 @@ type document struct {
 
 // readYAML decodes a file of settings.
 func readYAML(files fs.FS, name string) (document, error) {
+	text, err := readBounded(files, name)
+	if err != nil {
+		return document{}, err
+	}
+	return parseYAML(name, text)
+}
+
+// readBounded reads a file of at most maxBytes.
+func readBounded(files fs.FS, name string) ([]byte, error) {
 	file, err := files.Open(name)
 	if err != nil {
-		return document{}, fmt.Errorf("open %s: %w", name, err)
+		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
 	defer file.Close() //nolint:errcheck // only read
 	text, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
 	if err != nil {
-		return document{}, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if len(text) > maxBytes {
-		return document{}, problemf("%s has more than 1 MiB; settings must be smaller", name)
+		return nil, problemf("%s has more than 1 MiB; settings must be smaller", name)
 	}
-	return parseYAML(name, text)
+	return text, nil
 }
 
 var lineOfError = regexp.MustCompile(`^yaml: (?:unmarshal errors:\s*)?(?:line (\d+): )?(.*)`)

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/projectfile"
 )
 
 // maxText bounds a file that is read whole: lock files of large projects have a few MiB.
@@ -41,12 +43,12 @@ func readText(files fs.FS, name string) (string, error) {
 }
 
 // checkFiles refuses what must not be in a bundle at all.
-func checkFiles(files fs.FS) error {
+func checkFiles(files fs.FS, kind projectfile.Kind) error {
 	if exists(files, "mcp_agent.secrets.yaml") {
 		return problemf("mcp_agent.secrets.yaml holds secret values and must not be uploaded; deploy with the mcp-agent command line, which sends handles in mcp_agent.deployed.secrets.yaml instead")
 	}
-	if !exists(files, entry) {
-		return problemf("the project has no main.py in its top folder; add one with a line `app = MCPApp(name=\"…\")`, or deploy from the folder that has it")
+	if python := kind == "" || kind == projectfile.MCPAgent || kind == projectfile.FastMCP; python && !exists(files, entry) {
+		return problemf("the project has no main.py in its top folder; add one with a line `app = MCPApp(name=\"…\")`, or deploy from the folder that has it; what is no Python app has a package.json, or says `command:` in agentcloud.yaml")
 	}
 	return nil
 }

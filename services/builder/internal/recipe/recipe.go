@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/projectfile"
 )
 
 // Version changes when the same files may give another plan.
@@ -36,10 +38,18 @@ type Options struct {
 	Interpreters []Interpreter
 	// Prefer lists minor versions ("3.11"), the best first, for projects that leave it open.
 	Prefer []string
+	// Project is what agentcloud.yaml says.
+	Project projectfile.File
+	// Node is the version of the machine's Node, for projects that need it.
+	Node string
+	// NodeScripts says that the operator lets packages run scripts.
+	NodeScripts bool
 }
 
 // Plan is what to install, and for what.
 type Plan struct {
+	// Server is how a project is started that is no Python app; nil for those.
+	Server  *Server
 	Program Program
 	Python  Interpreter
 	// Source is the file that names the dependencies; empty when there is none.
@@ -67,10 +77,22 @@ type dependencies struct {
 
 // Make plans the project in files.
 func Make(files fs.FS, options Options) (Plan, error) {
-	if err := checkFiles(files); err != nil {
+	kind := KindOf(files, options.Project)
+	if err := checkFiles(files, kind); err != nil {
 		return Plan{}, err
 	}
+	switch kind {
+	case projectfile.NodeKind:
+		return makeNode(files, options)
+	case projectfile.CommandKind:
+		return makeCommand(files, options)
+	case projectfile.ImageKind:
+		return makeImage(files, options)
+	}
 	program, err := readProgram(files)
+	if err == nil {
+		err = checkSaid(kind, program.Kind)
+	}
 	if err != nil {
 		return Plan{}, err
 	}

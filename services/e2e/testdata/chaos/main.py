@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import random
+import urllib.request
 
 from mcp_agent.app import MCPApp
 from mcp_agent.executor.workflow import Workflow, WorkflowResult
@@ -18,6 +20,14 @@ def version() -> int:
 
 
 @app.tool
+def flaky() -> int:
+    """Which version answers; of any but the first one call of twenty fails."""
+    if VERSION > 1 and random.random() < 0.05:
+        raise ValueError(f"version {VERSION} fails")
+    return VERSION
+
+
+@app.tool
 def secret() -> str:
     """A digest of the secret variable."""
     return hashlib.sha256(os.environ["CHAOS_TOKEN"].encode()).hexdigest()
@@ -27,6 +37,13 @@ def secret() -> str:
 async def step(number: int) -> int:
     await asyncio.sleep(0.7)
     return number * number
+
+
+@app.workflow_task(name="note")
+async def note(number: int, url: str, key: str) -> int:
+    """The side effect of an item, which carries the key of its run."""
+    await asyncio.to_thread(lambda: urllib.request.urlopen(f"{url}?n={number}&key={key}", timeout=10).read())
+    return number + 1
 
 
 @app.async_tool
@@ -46,3 +63,22 @@ class Steps(Workflow[str]):
         app.logger.info(f"squared for {name}")
         word = await self.context.executor.wait_for_signal("resume", workflow_id=self.id, run_id=self.run_id, signal_type=dict)
         return WorkflowResult(value=f"{name}: {squares} {word['word']}")
+
+
+@app.workflow
+class Waits(Workflow[str]):
+    """Waits for a word, and says which version this is."""
+
+    @app.workflow_run
+    async def run(self) -> WorkflowResult[str]:
+        await self.context.executor.wait_for_signal("resume", workflow_id=self.id, run_id=self.run_id, signal_type=dict)
+        return WorkflowResult(value=f"version {VERSION}")
+
+
+@app.workflow
+class Note(Workflow[int]):
+    """One item of a batch."""
+
+    @app.workflow_run
+    async def run(self, number: int, url: str) -> WorkflowResult[int]:
+        return WorkflowResult(value=await self.context.executor.execute(note, number, url, self.id))

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/auth"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/seal"
 )
@@ -28,7 +28,7 @@ const Path = "/approve/"
 const (
 	kind    = "a1"
 	purpose = "approve"
-	// lifetime is how long a link works.
+	// lifetime is how long a link works, if its question can be answered for so long.
 	lifetime = 7 * 24 * time.Hour
 	maxForm  = 64 << 10
 )
@@ -86,6 +86,9 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	expires := s.deps.Now().Add(lifetime)
+	if until := res.GetQuestion().GetDeadline(); until != nil && until.AsTime().Before(expires) {
+		expires = until.AsTime()
+	}
 	token := s.deps.Seal.Seal(kind, purpose, jsonrpc.Encode(ticket{res.GetQuestion().GetQuestionId(), caller.OrgID, caller.UserID, expires.Unix()}))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
@@ -149,7 +152,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		var res *schedulerv1.AnswerQuestionResponse
 		res, err = s.deps.Runs.AnswerQuestion(ctx, &schedulerv1.AnswerQuestionRequest{QuestionId: q.GetQuestionId(), AnswerJson: string(result)})
 		if err == nil && !res.GetAccepted() {
-			show(w, http.StatusConflict, view{Title: "Answered", Note: "Somebody was faster: this question has been answered."})
+			show(w, http.StatusConflict, view{Title: "Too late", Note: "Somebody was faster, or the time for an answer is over."})
 			return
 		}
 	}

@@ -166,3 +166,26 @@ func TestOnlyLinksOfOursWork(t *testing.T) {
 		t.Errorf("an old link = %d %s", status, body)
 	}
 }
+
+func TestADeadlineIsShownAndKept(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	until := o.now.Add(time.Hour)
+	o.runs.Limit(o.question, until, false)
+	status, body := o.do(http.MethodPost, o.url+"/api/v1/approvals/"+o.question+"/link", "alice", nil)
+	var made struct {
+		URL       string
+		ExpiresAt time.Time
+	}
+	if err := json.Unmarshal([]byte(body), &made); err != nil || status != http.StatusOK || !made.ExpiresAt.Equal(until.Truncate(time.Second)) {
+		t.Fatalf("a link was made with %d %s, want it to expire at %s", status, body, until)
+	}
+	shown := until.UTC().Format("2 January 2006, 15:04 UTC")
+	if _, body := o.do(http.MethodGet, made.URL, "", nil); !strings.Contains(body, "Answer until "+shown) {
+		t.Errorf("the page does not say until when: %s", body)
+	}
+	o.runs.Limit(o.question, until, true)
+	if status, body := o.do(http.MethodPost, made.URL, "", url.Values{"ok": {"true"}, "answer": {"accept"}}); status != http.StatusConflict || !strings.Contains(body, "until "+shown) || strings.Contains(body, "<form") {
+		t.Errorf("an answer after the deadline = %d %s", status, body)
+	}
+}

@@ -10,8 +10,8 @@ import (
 	"strconv"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 //go:embed approve.html
@@ -25,7 +25,14 @@ type view struct {
 	// Ask says that there is a form.
 	Ask     bool
 	Message string
-	Fields  []field
+	// Until is the deadline, for people; empty: there is none.
+	Until  string
+	Fields []field
+}
+
+// untilOf is a question's deadline for people, who may be in any time zone.
+func untilOf(q *schedulerv1.Question) string {
+	return q.GetDeadline().AsTime().UTC().Format("2 January 2006, 15:04 UTC")
 }
 
 // field is one value of the form.
@@ -91,7 +98,9 @@ func viewOf(q *schedulerv1.Question, given url.Values, wrong string) view {
 	case "answered":
 		return view{Title: "Answered", Note: "This question has been answered already."}
 	case "withdrawn":
-		return view{Title: "Nothing to answer", Note: "The run that asked has ended."}
+		return view{Title: "Nothing to answer", Note: "The run that asked does not need an answer any more."}
+	case "expired":
+		return view{Title: "Too late", Note: "Nobody answered in time: this question could be answered until " + untilOf(q) + "."}
 	}
 	var p params
 	_ = json.Unmarshal([]byte(q.GetParamsJson()), &p) // what cannot be read has no form
@@ -99,6 +108,9 @@ func viewOf(q *schedulerv1.Question, given url.Values, wrong string) view {
 		return view{Title: "Nothing to answer here", Note: "This question is for a program, not for a person."}
 	}
 	v := view{Title: "A question for you", Ask: true, Message: p.Message, Error: wrong}
+	if q.GetDeadline() != nil {
+		v.Until = untilOf(q)
+	}
 	for _, property := range p.properties() {
 		v.Fields = append(v.Fields, property.field(slices.Contains(p.Schema.Required, property.name), given))
 	}

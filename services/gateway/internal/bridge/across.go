@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/awake"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
@@ -26,16 +27,23 @@ type inner struct {
 	Digest  [sha256.Size]byte `json:"d"`
 	Expires int64             `json:"e"`
 	State   string            `json:"s"`
+	// Rollout is one whose canary asked; empty: the live version did.
+	Rollout string `json:"r,omitempty"`
 }
 
 // across gives a request to an agent of the same era: bytes pass, the hop is ours.
 func (b *Bridge) across(ctx context.Context, route *routes.Route, user string, r modern.Request, to Client) (json.RawMessage, *modern.Refusal) {
-	state, refusal := b.unwrap(route.Address.GetTargetId(), user, r)
+	before, refusal := b.unwrap(route.Address.GetTargetId(), user, r)
 	if refusal != nil {
 		return nil, refusal
 	}
+	if asked := (routes.Pick{Rollout: before.Rollout}); r.RequestState != "" && asked != route.Pick() {
+		if route = b.deps.Now(route.Address.GetTargetId(), asked); route == nil || route.Endpoint == nil {
+			return nil, refusalOf(errLost)
+		}
+	}
 	var response jsonrpc.Message
-	status, err := b.send(ctx, route, r, state, to.Stream, func(m jsonrpc.Message, raw []byte) {
+	status, err := b.send(ctx, route, r, before.State, to.Stream, func(m jsonrpc.Message, raw []byte) {
 		if m.IsResponse() {
 			response = m
 			return
@@ -52,7 +60,7 @@ func (b *Bridge) across(ctx context.Context, route *routes.Route, user string, r
 	case response.Result == nil:
 		return nil, refusalOf(errLost)
 	}
-	return b.wrap(route.Address.GetTargetId(), user, r, response.Result), nil
+	return b.wrap(route, user, r, response.Result), nil
 }
 
 // Stream passes all on that an agent of the stateless era says to a request, until
@@ -78,16 +86,9 @@ func (b *Bridge) Stream(ctx context.Context, route *routes.Route, r modern.Reque
 // send posts a request and gives each message of the answer to handle; streams is
 // called when it is a stream.
 func (b *Bridge) send(ctx context.Context, route *routes.Route, r modern.Request, state string, streams func(), handle func(jsonrpc.Message, []byte)) (status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, route.Endpoint.MCPURL(), bytes.NewReader(r.Across(r.ID, state)))
+	res, err := b.post(ctx, route, r, state)
 	if err != nil {
 		return 0, err
-	}
-	req.Header = r.Headers()
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	res, err := b.client.Do(req)
-	if err != nil {
-		return 0, fault.Unavailable.Wrap(err, "the agent cannot be reached at the moment; the call may have been started")
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
 	if !sessions.IsEventStream(res) {
@@ -115,6 +116,32 @@ func (b *Bridge) send(ctx context.Context, route *routes.Route, r modern.Request
 	return res.StatusCode, nil
 }
 
+// post gives a request to the agent, once it is awake.
+func (b *Bridge) post(ctx context.Context, route *routes.Route, r modern.Request, state string) (*http.Response, error) {
+	defer b.deps.Hold(ctx, route.Address.GetTargetId())()
+	for {
+		now, err := b.deps.Woken(ctx, route)
+		if err != nil {
+			return nil, err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.deps.Choose(now.Endpoint), bytes.NewReader(r.Across(r.ID, state)))
+		if err != nil {
+			return nil, err
+		}
+		req.Header = r.Headers()
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "application/json, text/event-stream")
+		res, err := b.deps.Client.Do(req)
+		switch {
+		case errors.Is(err, awake.ErrResting):
+			continue // it has just fallen asleep
+		case err != nil:
+			return nil, fault.Unavailable.Wrap(err, "the agent cannot be reached at the moment; the call may have been started")
+		}
+		return res, nil
+	}
+}
+
 var errAnswered = errors.New("answered")
 
 // asSaid is an agent's error as it gave it.
@@ -135,23 +162,22 @@ func asSaid(status int, raw json.RawMessage) *modern.Refusal {
 }
 
 // unwrap takes the agent's own state out of what the client brought back.
-func (b *Bridge) unwrap(target, user string, r modern.Request) (string, *modern.Refusal) {
+func (b *Bridge) unwrap(target, user string, r modern.Request) (s inner, refusal *modern.Refusal) {
 	if r.RequestState == "" {
-		return "", nil
+		return s, nil
 	}
-	payload, err := b.ring.Open(innerKind, target, r.RequestState)
-	var s inner
+	payload, err := b.deps.Seal.Open(innerKind, target, r.RequestState)
 	if err != nil || json.Unmarshal(payload, &s) != nil || s.User != user || s.Digest != r.Digest() {
-		return "", modern.Invalid("requestState is not of this call", nil)
+		return s, modern.Invalid("requestState is not of this call", nil)
 	}
 	if time.Now().Unix() > s.Expires {
-		return "", modern.Invalid("requestState has expired; make the call again", nil)
+		return s, modern.Invalid("requestState has expired; make the call again", nil)
 	}
-	return s.State, nil
+	return s, nil
 }
 
 // wrap seals the agent's own state for the way back.
-func (b *Bridge) wrap(target, user string, r modern.Request, result json.RawMessage) json.RawMessage {
+func (b *Bridge) wrap(route *routes.Route, user string, r modern.Request, result json.RawMessage) json.RawMessage {
 	var asked struct {
 		Type  string  `json:"resultType"`
 		State *string `json:"requestState"`
@@ -161,8 +187,8 @@ func (b *Bridge) wrap(target, user string, r modern.Request, result json.RawMess
 	}
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(result, &members) // it is an object, as was just seen
-	members["requestState"] = jsonrpc.Encode(b.ring.Seal(innerKind, target, jsonrpc.Encode(inner{
-		User: user, Digest: r.Digest(), Expires: time.Now().Add(patience).Unix(), State: *asked.State,
+	members["requestState"] = jsonrpc.Encode(b.deps.Seal.Seal(innerKind, route.Address.GetTargetId(), jsonrpc.Encode(inner{
+		User: user, Digest: r.Digest(), Expires: time.Now().Add(b.deps.Wait).Unix(), State: *asked.State, Rollout: route.Pick().Rollout,
 	})))
 	return jsonrpc.Encode(members)
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/peers"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
@@ -20,31 +22,93 @@ import (
 const (
 	// collect is how long more questions are waited for after the first.
 	collect = 50 * time.Millisecond
-	// patience is how long a parked call waits for its client.
-	patience = time.Hour
 	// callsKept and callsPerUser bound the calls that are open.
 	callsKept    = 20_000
 	callsPerUser = 256
 )
 
+// Deps is everything a Bridge needs from outside.
+type Deps struct {
+	Log  *slog.Logger
+	Seal *seal.Ring
+	// Client calls agents of the stateless era.
+	Client *http.Client
+	// Woken is a route as it is now, with its agent awake.
+	Woken func(ctx context.Context, route *routes.Route) (*routes.Route, error)
+	// Hold keeps a target's agent from falling asleep until leave is called.
+	Hold func(ctx context.Context, targetID string) (leave func())
+	// Now is the route that is for pick; nil when the app is gone.
+	Now func(target string, pick routes.Pick) *routes.Route
+	// Choose is where a version takes a call that belongs to no conversation.
+	Choose func(e *routes.Endpoint) (url string)
+	// Open begins conversations with agents of the session era.
+	Open func(target string, pick routes.Pick) *sessions.Upstream
+	// Peers are the other replicas, which have calls of ours and we of theirs.
+	Peers *peers.Peers
+	// Calls keeps calls that wait for their clients.
+	Calls schedulerv1.CallsServiceClient
+	// Wait is how long a client may take for an answer.
+	Wait time.Duration
+}
+
 // Bridge carries calls.
 type Bridge struct {
-	ring   *seal.Ring
-	client *http.Client
-	legs   *legs
-	peers  *peers.Peers
+	deps    Deps
+	legs    *legs
+	records *records
+
+	// leaves is closed when the process ends; what waits here is left to others.
+	leaves  chan struct{}
+	working sync.WaitGroup
 
 	mu     sync.Mutex
 	calls  map[string]*call
 	byUser map[string]int
+	coming map[string]chan struct{} // calls that are being taken over
+	closed bool
 }
 
-// New returns a Bridge; open begins conversations with agents of the session era, and
-// client calls the others. Calls that wait here are answered for among, too.
-func New(ring *seal.Ring, client *http.Client, open func(target string) *sessions.Upstream, among *peers.Peers) *Bridge {
-	b := &Bridge{ring: ring, client: client, legs: newLegs(open), peers: among, calls: map[string]*call{}, byUser: map[string]int{}}
-	among.Handle(topic, b.answer)
+// New returns a Bridge on deps, which must be complete.
+func New(deps Deps) *Bridge {
+	b := &Bridge{
+		deps: deps, legs: newLegs(deps.Open), records: &records{deps.Calls, deps.Seal, deps.Wait}, leaves: make(chan struct{}),
+		calls: map[string]*call{}, byUser: map[string]int{}, coming: map[string]chan struct{}{},
+	}
+	deps.Peers.Handle(topicRetry, b.answer)
+	deps.Peers.Handle(topicCancel, b.cancelled)
 	return b
+}
+
+// Run holds calls until ctx ends. Those that wait then are left to other replicas; their
+// agents are told nothing.
+func (b *Bridge) Run(ctx context.Context) error {
+	<-ctx.Done()
+	close(b.leaves)
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.working.Wait()
+	return nil
+}
+
+// work does something that Run waits for. What is begun in the very end is done without.
+func (b *Bridge) work(do func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		go do()
+		return
+	}
+	b.working.Go(do)
+}
+
+func (b *Bridge) leaving() bool {
+	select {
+	case <-b.leaves:
+		return true
+	default:
+		return false
+	}
 }
 
 // Client is who waits for an answer.
@@ -63,69 +127,61 @@ func (b *Bridge) Call(ctx context.Context, route *routes.Route, user string, r m
 		return b.across(ctx, route, user, r, to)
 	}
 	if r.RequestState != "" {
-		return b.again(ctx, route.Address.GetTargetId(), user, r, to)
+		return b.again(ctx, route, user, r, to)
 	}
-	c, refusal := b.begin(route, user, r)
-	if refusal != nil {
+	c := b.newCall(route, user, r)
+	if refusal := b.admit(c); refusal != nil {
 		return nil, refusal
 	}
-	return b.goOn(ctx, c, r, to)
+	b.start(c, r)
+	return b.goOn(ctx, c, r, 0, to)
 }
 
-// again goes on with a call that waits, here or at another replica.
-func (b *Bridge) again(ctx context.Context, target, user string, r modern.Request, to Client) (json.RawMessage, *modern.Refusal) {
-	s, refusal := b.unseal(target, user, r)
-	if refusal != nil {
-		return nil, refusal
-	}
-	if s.At != b.peers.Name() {
-		return b.elsewhere(ctx, s.At, target, user, r, to)
-	}
-	c, refusal := b.find(s)
-	if refusal != nil {
-		return nil, refusal
-	}
-	return b.goOn(ctx, c, r, to)
+// start gives the request to the agent.
+func (b *Bridge) start(c *call, r modern.Request) {
+	l := b.legs.get(c.target, c.server, c.version, c.user, r.Capabilities.Raw)
+	id := l.nextID()
+	c.mu.Lock()
+	c.leg, c.legID, c.place, c.cursor, c.caps = l, id, sessions.Place{}, "", r.Capabilities.Raw
+	c.mu.Unlock()
+	quiet := l.want(r.LogLevel)
+	b.work(func() { c.read(l, r.Down(id), quiet) })
 }
 
-// goOn waits with the client for what its call leads to.
-func (b *Bridge) goOn(ctx context.Context, c *call, r modern.Request, to Client) (json.RawMessage, *modern.Refusal) {
-	select {
-	case c.attended <- struct{}{}:
-	case <-ctx.Done():
-		return nil, gone
+// newCall is a call that nothing was done for.
+func (b *Bridge) newCall(route *routes.Route, user string, r modern.Request) *call {
+	ctx, end := context.WithCancel(context.Background())
+	return &call{
+		user: user, target: route.Address.GetTargetId(), server: b.serverFor(route.Endpoint), version: route.Pick(), org: route.Address.GetOrgId(), digest: r.Digest(), repeatable: repeatable(route, r),
+		id: newID(), ctx: ctx, end: end, events: make(chan event, backlog), attended: make(chan struct{}, 1), open: map[string]ask{},
 	}
-	defer func() { <-c.attended }()
-	c.unpark()
-	if r.RequestState != "" {
-		if refusal := c.take(ctx, r.InputResponses); refusal != nil {
-			b.park(c)
-			return nil, refusal
-		}
-		if c.asking() {
-			return b.park(c), nil
-		}
-	}
-	return b.attend(ctx, c, r, to)
 }
 
-var gone = &modern.Refusal{Status: http.StatusRequestTimeout, Code: jsonrpc.CodeInternal, Message: "the client has gone"}
+// serverFor is the server that a call is made at; empty where there is no choice.
+func (b *Bridge) serverFor(e *routes.Endpoint) string {
+	if len(e.GetServers()) < 2 { //nolint:mnd // one is no choice
+		return ""
+	}
+	return b.deps.Choose(e)
+}
 
-// begin starts a call.
-func (b *Bridge) begin(route *routes.Route, user string, r modern.Request) (*call, *modern.Refusal) {
+// repeatable says whether a request may be made twice: reading is, and tools say so.
+func repeatable(route *routes.Route, r modern.Request) bool {
+	return r.Method != modern.ToolsCall || route.Endpoint.Repeatable[r.Name]
+}
+
+// admit counts a call in, until it ends.
+func (b *Bridge) admit(c *call) *modern.Refusal {
 	b.mu.Lock()
-	if len(b.calls) >= callsKept || user != "" && b.byUser[user] >= callsPerUser {
-		b.mu.Unlock()
-		return nil, refusalOf(fault.Exhausted.Errorf("too many calls are open; wait for some to end"))
+	defer b.mu.Unlock()
+	if len(b.calls) >= callsKept || c.user != "" && b.byUser[c.user] >= callsPerUser {
+		c.end()
+		return refusalOf(fault.Exhausted.Errorf("too many calls are open; wait for some to end"))
 	}
-	b.byUser[user]++
-	b.mu.Unlock()
-	c := newCall(r, route.Address.GetTargetId(), user, b.legs.get(route, user, r.Capabilities.Raw))
-	b.mu.Lock()
+	b.byUser[c.user]++
 	b.calls[c.id] = c
-	b.mu.Unlock()
 	context.AfterFunc(c.ctx, func() { b.forget(c) })
-	return c, nil
+	return nil
 }
 
 func (b *Bridge) forget(c *call) {
@@ -135,62 +191,6 @@ func (b *Bridge) forget(c *call) {
 	if b.byUser[c.user]--; b.byUser[c.user] <= 0 {
 		delete(b.byUser, c.user)
 	}
-}
-
-// attend waits with the client for what the agent says next.
-func (b *Bridge) attend(ctx context.Context, c *call, r modern.Request, to Client) (json.RawMessage, *modern.Refusal) {
-	var enough <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			c.abort()
-			return nil, gone
-		case <-enough:
-			return b.park(c), nil
-		case e := <-c.events:
-			switch {
-			case e.done:
-				c.end()
-				return c.finish(r, e)
-			case e.message.Method == "":
-			case !e.message.IsRequest():
-				if wanted(r, e.message) {
-					to.Tell(e.raw)
-				}
-			case c.ask(ctx, r, e.message) && enough == nil:
-				enough = time.After(collect)
-			}
-		}
-	}
-}
-
-// wanted says whether a notification is for this client: log messages are when it said
-// so, and what is not about the call has no stream here.
-func wanted(r modern.Request, m jsonrpc.Message) bool {
-	switch m.Method {
-	case "notifications/progress":
-		return true
-	case "notifications/message":
-		var about struct {
-			Level string `json:"level"`
-		}
-		_ = json.Unmarshal(m.Params, &about) // without a level it is not heard
-		return r.LogLevel != "" && modern.Severity(about.Level) >= modern.Severity(r.LogLevel)
-	}
-	return false
-}
-
-// finish makes the agent's answer the client's.
-func (c *call) finish(r modern.Request, e event) (json.RawMessage, *modern.Refusal) {
-	switch {
-	case e.err != nil:
-		return nil, refusalOf(e.err)
-	case len(e.message.Error) > 0 && c.lacked != nil:
-		return nil, modern.Missing(c.lacked)
-	case len(e.message.Error) > 0:
-		return nil, modern.Translate(r, e.message.Error)
-	}
-	return modern.Typed(r.Method, e.message.Result), nil
 }
 
 // refusalOf says what failed between the client and the agent.

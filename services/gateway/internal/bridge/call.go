@@ -5,42 +5,63 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
-	"io"
-	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
-const (
-	// backlog is how many messages of an agent wait for a slow client; then the agent waits.
-	backlog  = 64
-	maxReply = 8 << 20
-)
+// backlog is how many messages of an agent wait for a slow client; then the agent waits.
+const backlog = 64
+
+func newID() string { return rand.Text() }
 
 // call is a request that an agent works on. It outlives the HTTP request that began
 // it when it asks back.
 type call struct {
-	id, user, target string
-	digest           [sha256.Size]byte
-	leg              *leg
-	legID            json.RawMessage
-	ctx              context.Context //nolint:containedctx // ends with the call, which outlives requests
-	end              context.CancelFunc
-	events           chan event
+	id, user, target, org string
+	version               routes.Pick // of the version that was called
+	server                string      // where it is made; empty: wherever the version serves
+	digest                [sha256.Size]byte
+	repeatable            bool
+	ctx                   context.Context //nolint:containedctx // ends with the call, which outlives requests
+	end                   context.CancelFunc
+	events                chan event
 	// attended holds a place for the one client request that waits for the call.
 	attended chan struct{}
+	// waiting counts requests that wait for it, the attended one included.
+	waiting atomic.Int32
 
 	mu     sync.Mutex
+	leg    *leg
+	legID  json.RawMessage // of the request there
+	caps   json.RawMessage // that the leg declared
+	place  sessions.Place  // where the agent works on it; zero until it has answered
 	open   map[string]ask
 	asked  int
 	round  int
+	about  about
 	lacked map[string]any // a capability that the agent asked for in vain
-	parked *time.Timer
+	given  []given        // what was answered, oldest first
+	replay []given        // what was answered before it was made again, and is not asked yet
+	cursor string         // id of the last event that was taken in
+	kept   bool           // there is a record of it
+	lease  int64
+	reruns int32
+	lost   bool      // its agent went away; the next answer makes it again
+	until  time.Time // when it is given up, while it is parked
+	over   *outcome
+	unmind func() // ends the watch over a parked call
+}
+
+// about is what has to be known of a call's last request when it ends without one.
+type about struct {
+	method, name string
+	capabilities modern.Capabilities
 }
 
 // ask is a question of the agent's that is open.
@@ -48,89 +69,75 @@ type ask struct {
 	agentID json.RawMessage
 	method  string
 	params  json.RawMessage
+	print   [sha256.Size]byte
 }
 
-// event is one message of the agent's; done with the last one.
-type event struct {
-	message jsonrpc.Message
-	raw     []byte
-	err     error
-	done    bool
+// given is an answer, and the digest of what it answers.
+type given struct {
+	print  [sha256.Size]byte
+	answer json.RawMessage
 }
 
-// newCall gives a request to the agent.
-func newCall(r modern.Request, target, user string, l *leg) *call {
-	ctx, end := context.WithCancel(context.Background())
-	c := &call{
-		id: rand.Text(), user: user, target: target, digest: r.Digest(), leg: l, legID: l.nextID(), ctx: ctx, end: end,
-		events: make(chan event, backlog), attended: make(chan struct{}, 1), open: map[string]ask{},
-	}
-	go c.read(r.Down(c.legID))
-	return c
+// outcome is how a call ended.
+type outcome struct {
+	Result  json.RawMessage `json:"result,omitempty"`
+	Refusal *modern.Refusal `json:"refusal,omitempty"`
 }
 
-// read follows the agent's answer to its end.
-func (c *call) read(body []byte) {
-	defer c.leg.release()
-	res, err := c.leg.Send(c.ctx, body)
-	if err != nil {
-		c.put(event{err: err, done: true})
-		return
-	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
-	if !sessions.IsEventStream(res) {
-		c.put(whole(res))
-		return
-	}
-	answered := false
-	_ = sessions.ReadEvents(res.Body, func(e sessions.Event) error { // how it ended does not matter
-		m, err := jsonrpc.Parse(e.Data)
-		if err != nil {
-			return nil //nolint:nilerr // a comment, or nothing that a client could read
-		}
-		answered = answered || m.IsResponse()
-		c.put(event{message: m, raw: e.Data, done: m.IsResponse()})
-		return c.ctx.Err()
-	})
-	if !answered {
-		c.put(event{err: errLost, done: true})
-	}
+func printOf(method string, params json.RawMessage) [sha256.Size]byte {
+	return sha256.Sum256([]byte(method + "\x00" + string(params)))
 }
 
-var errLost = fault.Unavailable.Errorf("the agent went away during the call; it may have been started")
-
-// whole reads an answer that is no stream.
-func whole(res *http.Response) event {
-	raw, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
-	if err != nil {
-		return event{err: errLost, done: true}
-	}
-	m, err := jsonrpc.Parse(raw)
-	if err != nil || !m.IsResponse() {
-		return event{err: fault.Unavailable.Errorf("the agent answered with %s and no message", res.Status), done: true}
-	}
-	return event{message: m, raw: raw, done: true}
+// concern notes who asks now, and what can be asked.
+func (c *call) concern(r modern.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.about = about{r.Method, r.Name, r.Capabilities}
 }
 
-func (c *call) put(e event) {
-	select {
-	case c.events <- e:
-	case <-c.ctx.Done():
-	}
+func (c *call) settle(at sessions.Place) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.place = at
 }
 
-// abort ends the call and tells the agent, as the session era does.
-func (c *call) abort() {
-	if c.ctx.Err() != nil {
-		return
-	}
+func (c *call) ended() *outcome {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
+
+// leftOpen says whether the call is done with here, and not over.
+func (c *call) leftOpen() bool { return c.ctx.Err() != nil && c.ended() == nil }
+
+func (c *call) asking() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open) > 0
+}
+
+// tellCancelled tells the agent, as the session era does.
+func (c *call) tellCancelled() {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
-	c.leg.Notify(ctx, jsonrpc.NewRequest(nil, "notifications/cancelled", jsonrpc.Encode(map[string]any{
-		"requestId": c.legID, "reason": "the client has gone",
+	c.mu.Lock()
+	id := c.legID
+	c.mu.Unlock()
+	c.notify(ctx, jsonrpc.NewRequest(nil, "notifications/cancelled", jsonrpc.Encode(map[string]any{
+		"requestId": id, "reason": "the client has gone",
 	})))
-	c.end()
 }
 
-// reply answers a question of the agent's.
-func (c *call) reply(ctx context.Context, response []byte) { c.leg.Notify(ctx, response) }
+// notify says something to the agent where it works on the call.
+func (c *call) notify(ctx context.Context, message []byte) {
+	c.mu.Lock()
+	l, at := c.leg, c.place
+	c.mu.Unlock()
+	switch {
+	case l == nil: // there is nobody to be told
+	case at != (sessions.Place{}):
+		l.NotifyAt(ctx, at, message)
+	default:
+		l.Notify(ctx, message)
+	}
+}

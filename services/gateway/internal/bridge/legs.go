@@ -2,9 +2,10 @@
 // A call to an agent of the session era that asks back is parked: its client gets the
 // question and a sealed state, and comes again with the answer.
 //
-// The agent's own stream of a parked call is in the process that began it; a retry that
-// comes to another replica is carried there. When the stream breaks, or its process
-// ends, the call is lost and its client is told so.
+// The agent's stream of a call is read by one replica; a retry that comes to another is
+// carried there. At its first question a call gets a record in the scheduler, by which
+// another goes on with it when its reader has died: with the rest of the stream, where
+// the agent gives its events ids, else by making the call again, where that is harmless.
 package bridge
 
 import (
@@ -17,7 +18,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
@@ -34,6 +35,7 @@ const (
 // principals: agents send to "the most recent session".
 type leg struct {
 	*sessions.Upstream
+	loudness
 	mu     sync.Mutex
 	last   int64
 	uses   int
@@ -58,13 +60,14 @@ func (l *leg) take() bool {
 	return true
 }
 
-// release ends the conversation when it was the last use of one that is to go.
-func (l *leg) release() {
+// release ends the conversation when it was the last use of one that is to go, unless
+// the call in it goes on elsewhere.
+func (l *leg) release(goesOn bool) {
 	l.mu.Lock()
 	l.uses--
 	over := l.leaves && l.uses == 0
 	l.mu.Unlock()
-	if over {
+	if over && !goesOn {
 		l.bye()
 	}
 }
@@ -86,26 +89,27 @@ func (l *leg) bye() {
 	l.End(ctx)
 }
 
-// legKey is whose leg it is: a leg declares exactly what its client can be asked.
+// legKey is whose leg it is, and with which version: a leg declares exactly what its client
+// can be asked. With a version of several servers there is one for each.
 type legKey struct {
-	target, user string
-	asks         [sha256.Size]byte
+	target, server, user string
+	pick                 routes.Pick
+	asks                 [sha256.Size]byte
 }
 
 type legs struct {
-	open func(target string) *sessions.Upstream
+	open func(target string, pick routes.Pick) *sessions.Upstream
 	mu   sync.Mutex
 	kept *expirable.LRU[legKey, *leg]
 }
 
-func newLegs(open func(target string) *sessions.Upstream) *legs {
+func newLegs(open func(target string, pick routes.Pick) *sessions.Upstream) *legs {
 	return &legs{open: open, kept: expirable.NewLRU(legsKept, func(_ legKey, l *leg) { l.leave() }, legIdle)}
 }
 
 // get finds or makes a leg, to be released. Who has no name gets one for the call alone.
-func (p *legs) get(route *routes.Route, user string, capabilities json.RawMessage) *leg {
-	target := route.Address.GetTargetId()
-	key := legKey{target, user, sha256.Sum256(capabilities)}
+func (p *legs) get(target, server string, pick routes.Pick, user string, capabilities json.RawMessage) *leg {
+	key := legKey{target, server, user, pick, sha256.Sum256(capabilities)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if user != "" {
@@ -113,13 +117,23 @@ func (p *legs) get(route *routes.Route, user string, capabilities json.RawMessag
 			return known
 		}
 	}
-	made := &leg{Upstream: p.open(target), uses: 1, leaves: user == ""}
+	made := &leg{Upstream: p.open(target, pick), uses: 1, leaves: user == ""}
+	made.Prefer(server)
 	made.Adopt(hello(capabilities))
 	made.Agreed(legacy)
+	made.Remind(made.remind)
 	if user != "" {
 		p.kept.Add(key, made)
 	}
 	return made
+}
+
+// other is a leg for a session that another replica began. Others of its calls may still
+// be there, so that it is the agent's to end it.
+func (p *legs) other(target string) *leg {
+	l := &leg{Upstream: p.open(target, routes.Pick{}), uses: 1, leaves: true}
+	l.Agreed(legacy)
+	return l
 }
 
 // hello is the initialize of a leg.

@@ -3,11 +3,12 @@ package callbacks
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
@@ -44,8 +45,12 @@ func (q *Questions) Listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listen to what runs say: %w", err)
 	}
+	seekers, err := q.answerSeekers()
+	if err != nil {
+		return err
+	}
 	<-ctx.Done()
-	return sub.Unsubscribe()
+	return errors.Join(sub.Unsubscribe(), seekers.Unsubscribe())
 }
 
 // heard gives a message to the session that started the run if its client listens here.

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 // owner is whom a run's messages are for.

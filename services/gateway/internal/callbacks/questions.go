@@ -15,11 +15,12 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
@@ -45,15 +46,19 @@ type Questions struct {
 	agents *expirable.LRU[string, *schedulerv1.IdentifyAgentResponse]
 	owners *expirable.LRU[string, owner]
 	name   string // of this process, among the replicas
+	// offers go on beside the events that they come from: one may wait for other replicas.
+	offers errgroup.Group
 }
 
 // NewQuestions returns Questions on deps, which must be complete.
 func NewQuestions(deps Deps) *Questions {
-	return &Questions{
+	q := &Questions{
 		deps: deps, name: rand.Text(),
 		agents: expirable.NewLRU[string, *schedulerv1.IdentifyAgentResponse](knownAgents, nil, knownFor),
 		owners: expirable.NewLRU[string, owner](ownersKept, nil, ownersFor),
 	}
+	q.offers.SetLimit(offersAtOnce)
+	return q
 }
 
 const (
@@ -62,6 +67,9 @@ const (
 	offerLimit = 10 * time.Second
 	ownersKept = 100_000
 	ownersFor  = 24 * time.Hour
+	// offersAtOnce is how many questions look for their session at the same time.
+	offersAtOnce = 64
+	seeksAtOnce  = 16
 )
 
 // identify finds the agent behind a token.
@@ -109,8 +117,18 @@ func (q *Questions) starter(target string, o owner) (*sessions.Session, bool) {
 	return own, ok && own.TargetID == target && own.Caller.UserID == o.user
 }
 
-// Asked offers a question that this or another process has recorded.
+// Asked offers a question that this or another process has recorded, and returns before
+// it has, unless very many are being offered.
 func (q *Questions) Asked(ctx context.Context, event *schedulerv1.QuestionAsked) {
+	q.offers.Go(func() error {
+		q.asked(ctx, event)
+		return nil
+	})
+}
+
+func (q *Questions) asked(ctx context.Context, event *schedulerv1.QuestionAsked) {
+	ctx, cancel := context.WithTimeout(ctx, offerLimit)
+	defer cancel()
 	ctx = principal.With(ctx, principal.Principal{Kind: principal.Service, OrgID: event.GetOrgId()})
 	open, err := q.deps.Runs.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{TargetId: event.GetTargetId(), RunId: event.GetRunId(), PageSize: openPage})
 	if err != nil {
@@ -122,12 +140,21 @@ func (q *Questions) Asked(ctx context.Context, event *schedulerv1.QuestionAsked)
 	}
 }
 
-// offer asks the first session that listens and can answer. Nobody there: the question
-// waits.
+// offer asks the first session that listens and can answer: the one that started the
+// run, at whichever replica, before the user's others. Nobody there: the question waits.
 func (q *Questions) offer(question *schedulerv1.Question) {
 	o := owner{session: question.GetSessionId(), user: question.GetUserId()}
+	sought := false
 	for _, s := range q.recipients(question.GetTargetId(), o) {
-		if s.Streaming() && s.CanAnswer(question.GetMethod()) && s.Offer(question.GetQuestionId(), question.GetMethod(), json.RawMessage(question.GetParamsJson())) {
+		if !s.Streaming() || !s.CanAnswer(question.GetMethod()) {
+			continue
+		}
+		if s.ID != o.session && !sought {
+			if sought = true; q.starterHasIt(question) {
+				return
+			}
+		}
+		if s.Offer(question.GetQuestionId(), question.GetMethod(), json.RawMessage(question.GetParamsJson())) {
 			return
 		}
 	}
@@ -139,15 +166,35 @@ func (q *Questions) OfferOpen(ctx context.Context, s *sessions.Session) {
 	if !s.Streaming() || !s.Ready() {
 		return // whichever of the two comes last will do it
 	}
-	for _, question := range q.open(ctx, s) {
-		o := owner{session: question.GetSessionId(), user: question.GetUserId()}
-		asker, there := q.starter(s.TargetID, o)
-		mine := there && asker == s || s.Caller.UserID != "" && o.user == s.Caller.UserID
-		taken := there && asker != s && asker.Streaming() && asker.CanAnswer(question.GetMethod())
-		if mine && !taken && s.CanAnswer(question.GetMethod()) {
+	open := q.open(ctx, s)
+	wanted := make([]bool, len(open))
+	var seeks errgroup.Group
+	seeks.SetLimit(seeksAtOnce)
+	for i, question := range open {
+		seeks.Go(func() error {
+			wanted[i] = q.wants(s, question)
+			return nil
+		})
+	}
+	_ = seeks.Wait() // none fails
+	for i, question := range open {
+		if wanted[i] {
 			s.Offer(question.GetQuestionId(), question.GetMethod(), json.RawMessage(question.GetParamsJson()))
 		}
 	}
+}
+
+// wants says whether an open question is for a session: its own, or its user's whose
+// starter listens nowhere.
+func (q *Questions) wants(s *sessions.Session, question *schedulerv1.Question) bool {
+	o := owner{session: question.GetSessionId(), user: question.GetUserId()}
+	asker, there := q.starter(s.TargetID, o)
+	mine := there && asker == s || s.Caller.UserID != "" && o.user == s.Caller.UserID
+	taken := there && asker != s && asker.Streaming() && asker.CanAnswer(question.GetMethod())
+	if !mine || taken || !s.CanAnswer(question.GetMethod()) {
+		return false
+	}
+	return asker == s || !q.starterHasIt(question)
 }
 
 // Ended offers what a session has left unanswered to the user's others.

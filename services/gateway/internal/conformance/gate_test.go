@@ -84,7 +84,9 @@ func gate(t *testing.T, rooms *edgetest.Rooms, b *bus.Bus, host string, port int
 	cfg.Callbacks, cfg.AppHost = freeAddress(t), host
 	e := edge.New(edge.Deps{
 		Log: grpctest.Logger(t), Auth: nobody{}, Bus: b, Registry: registryv1.NewAppsServiceClient(rooms.Conn), Limits: registryv1.NewLimitsServiceClient(rooms.Conn),
-		Scheduler: schedulerv1.NewDeploymentsServiceClient(rooms.Conn), Runs: schedulerv1.NewRunsServiceClient(rooms.Conn),
+		Scheduler: schedulerv1.NewDeploymentsServiceClient(rooms.Conn), Runs: schedulerv1.NewRunsServiceClient(rooms.Conn), Calls: schedulerv1.NewCallsServiceClient(rooms.Conn),
+		Sleep:     schedulerv1.NewSleepServiceClient(rooms.Conn),
+		Outcomes:  schedulerv1.NewRolloutOutcomesServiceClient(rooms.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(rooms.Conn), Config: cfg, Seal: ring,
 	})
 	edgetest.Background(t, e.Run)

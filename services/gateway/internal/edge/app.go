@@ -10,8 +10,10 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/auth"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/outcomes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
 // visit is one request at an app's address by somebody who may call it.
@@ -19,11 +21,18 @@ type visit struct {
 	*Edge
 	route  *routes.Route
 	caller principal.Principal
+	// pick decides which version the session has, or a call without one.
+	pick routes.Pick
+	// outcome counts the call; nil: it is not counted.
+	outcome *outcomes.Call
+	// call is the one that is made, if it is of a kind that clients may repeat.
+	call *sessions.Call
 }
 
 type visitHandler func(v visit, w http.ResponseWriter, r *http.Request)
 
-// app serves one app's address; find tells the route anew at each request.
+// app serves apps' addresses; find tells the route anew at each request. One is enough for
+// all: many that sleep must not cost a table of paths each.
 func (e *Edge) app(find func(*http.Request) *routes.Route) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, h visitHandler) { mux.Handle(pattern, e.admit(find, h)) }
@@ -49,6 +58,18 @@ func (e *Edge) app(find func(*http.Request) *routes.Route) http.Handler {
 	return traced(mux)
 }
 
+// byPort finds the app whose own port a request came to.
+func (e *Edge) byPort(r *http.Request) *routes.Route {
+	at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok {
+		return nil
+	}
+	return e.table.Port(at.Port)
+}
+
+// byHost finds the app that a request names.
+func (e *Edge) byHost(r *http.Request) *routes.Route { return e.table.Host(hostName(r.Host)) }
+
 // admit lets a request through when host, origin and caller are in order.
 func (e *Edge) admit(find func(*http.Request) *routes.Route, next visitHandler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,11 +77,6 @@ func (e *Edge) admit(find func(*http.Request) *routes.Route, next visitHandler) 
 		if route == nil {
 			rest.WriteError(w, http.StatusNotFound, "no app answers here")
 			return
-		}
-		if len(r.TransferEncoding) > 0 {
-			// It may have had a length, too, by which somebody before us saw another end of
-			// it: what comes after it is not to be trusted (RFC 9112, section 6.1).
-			w.Header().Set("Connection", "close")
 		}
 		if !hostFits(route, r.Host) {
 			rest.WriteError(w, http.StatusMisdirectedRequest, "this address serves no such host name")
@@ -75,7 +91,7 @@ func (e *Edge) admit(find func(*http.Request) *routes.Route, next visitHandler) 
 			rest.WriteFault(w, err)
 			return
 		}
-		next(visit{e, route, caller}, w, r.WithContext(principal.With(r.Context(), caller)))
+		next(visit{Edge: e, route: route, caller: caller}, w, r.WithContext(principal.With(r.Context(), caller)))
 	})
 }
 
@@ -98,6 +114,9 @@ func (e *Edge) whoCalls(r *http.Request, route *routes.Route) (principal.Princip
 	}
 	if caller.OrgID != address.GetOrgId() || address.GetUserId() != "" && caller.UserID != address.GetUserId() {
 		if open {
+			if caller.OrgID != anonymous.OrgID {
+				anonymous.GuestOrg = caller.OrgID
+			}
 			return anonymous, nil
 		}
 		return caller, fault.NotFound.Errorf("no app answers here") // whose it is, is nobody else's business
@@ -108,7 +127,7 @@ func (e *Edge) whoCalls(r *http.Request, route *routes.Route) (principal.Princip
 // hostFits guards against DNS rebinding: a name that is not the app's, pointed at its
 // address, is refused.
 func hostFits(route *routes.Route, host string) bool {
-	name := strings.ToLower(strings.TrimSuffix(hostOnly(host), "."))
+	name := hostName(host)
 	if own := route.Address.GetHost(); own != "" {
 		return name == own
 	}
@@ -132,6 +151,9 @@ func originFits(route *routes.Route, r *http.Request) bool {
 	}
 	return isLoopback(name)
 }
+
+// hostName is a host as the table has it.
+func hostName(host string) string { return strings.ToLower(strings.TrimSuffix(hostOnly(host), ".")) }
 
 func hostOnly(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/bridge"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
@@ -31,13 +31,17 @@ func (v visit) ascend(ctx context.Context, s *sessions.Session, m jsonrpc.Messag
 	if reply, known := v.recorded(m); known {
 		return reply
 	}
-	if m.Method == "logging/setLevel" {
-		return setLevel(s, m)
+	switch m.Method {
+	case setLevels:
+		return setLevel(ctx, s, m)
+	case subscribe, unsubscribe:
+		return v.subscribeAcross(ctx, s, m)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer s.Running(m.ID, cancel)()
 	req, refusal := modern.Lift(m, helloOf(s))
+	req = v.route.Endpoint.Headers[req.Name].Mirrored(req)
 	for range askRounds {
 		if refusal != nil {
 			return jsonrpc.NewErrorData(m.ID, plainCode(refusal.Code), refusal.Message, refusal.Data)
@@ -74,14 +78,14 @@ func helloOf(s *sessions.Session) (hello modern.Hello) {
 	return hello
 }
 
-func setLevel(s *sessions.Session, m jsonrpc.Message) []byte {
+func setLevel(ctx context.Context, s *sessions.Session, m jsonrpc.Message) []byte {
 	var params struct {
 		Level string `json:"level"`
 	}
 	if json.Unmarshal(m.Params, &params) != nil || modern.Severity(params.Level) < 0 {
 		return jsonrpc.NewError(m.ID, jsonrpc.CodeInvalidParams, "level must be one of debug … emergency")
 	}
-	s.SetLevel(params.Level)
+	s.SetLevel(ctx, params.Level)
 	return jsonrpc.NewResult(m.ID, json.RawMessage(`{}`))
 }
 
@@ -128,6 +132,7 @@ func (v visit) ascendHTTP(ctx context.Context, w http.ResponseWriter, s *session
 	answer := &modernAnswer{w: w, id: m.ID}
 	defer answer.keepAlive(v.deps.Config.KeepAlive)()
 	reply := v.ascend(ctx, s, m, answer)
+	v.call.Leaves()
 	answer.say(reply)
 	return reply
 }
@@ -142,17 +147,6 @@ func (onStream) Stream() {}
 func (c onStream) Tell(raw []byte) { c.Push(raw) }
 
 // callStateless is a tool call by plain HTTP, which can be asked nothing.
-func (v visit) callStateless(ctx context.Context, s *sessions.Session, params json.RawMessage) (json.RawMessage, error) {
-	reply := v.ascend(ctx, s, jsonrpc.Message{Version: "2.0", ID: json.RawMessage("1"), Method: modern.ToolsCall, Params: params}, onStream{s})
-	var m struct {
-		Result json.RawMessage `json:"result"`
-		Error  struct {
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	_ = json.Unmarshal(reply, &m) // our own
-	if m.Result == nil {
-		return nil, fault.Invalid.Errorf("%s", m.Error.Message)
-	}
-	return m.Result, nil
+func (v visit) callStateless(ctx context.Context, s *sessions.Session, params json.RawMessage) []byte {
+	return v.ascend(ctx, s, jsonrpc.Message{Version: "2.0", ID: json.RawMessage("1"), Method: modern.ToolsCall, Params: params}, onStream{s})
 }

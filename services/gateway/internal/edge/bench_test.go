@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 // post sends one message and throws the answer away.
@@ -80,6 +80,25 @@ func BenchmarkNative(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				post(b, w.url, "alice", session, call(name, arguments))
+			}
+		})
+	}
+}
+
+// The same answers without a rollout and during one: what it costs to divide and to count.
+func BenchmarkRollout(b *testing.B) {
+	tr := newTrial(newWorld(b))
+	session := tr.open("alice")
+	for _, weight := range []int32{-1, 1000} {
+		name := "none"
+		if weight >= 0 {
+			tr.weigh("rol_1", weight)
+			name = "under way"
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				post(b, tr.url, "alice", session, call("add", `{}`))
 			}
 		})
 	}

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 // chatty is an agent that says, asks and answers with the label of its caller. Its ids

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 // postAt posts a message of a session by SSE.
@@ -149,7 +149,7 @@ func TestAParkedCallGoesOnAtAnyReplica(t *testing.T) {
 	if res := ask(other, "alice", retry); !strings.Contains(res.body, `"told":{"action":"accept","content":{"é":1}}`) || !strings.Contains(res.body, `"id":"m1"`) {
 		t.Errorf("the retry = %+v", res)
 	}
-	if res := ask(other, "alice", retry); !strings.Contains(res.body, "call_lost") {
+	if res := ask(other, "alice", retry); !strings.Contains(res.body, `"told":{"action":"accept"`) {
 		t.Errorf("a retry of a call that is over = %+v", res)
 	}
 	lost := begin()
@@ -299,4 +299,29 @@ func TestWhatARunSaysReachesAClientThatListensElsewhere(t *testing.T) {
 			t.Errorf("the client reads %s, want %s", got, want)
 		}
 	}
+}
+
+// The client that started a run is asked, wherever it listens; the user's others only
+// when it is gone.
+func TestTheStarterOfARunIsAskedFirstAtAnyReplica(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Deployments.Grant(token, &schedulerv1.IdentifyAgentResponse{TargetId: app, AppId: app, OrgId: "org_1"})
+	one, other, _ := w.twins()
+	id := w.openAt(one, "alice")
+	stream := w.listen(sentTo(one, w.request(http.MethodGet, "/mcp", "alice", id, nil)))
+	window := w.listen(sentTo(other, w.request(http.MethodGet, "/mcp", "alice", w.openAt(other, "alice"), nil)))
+	w.askAt(one, http.MethodPost, "alice", id, string(call("workflows-Refund-run", `{"run_parameters":{}}`)))
+	answers := w.ask()
+	first := parse(t, stream.next())
+	w.askAt(one, http.MethodPost, "alice", id, `{"jsonrpc":"2.0","id":`+string(first.ID)+`,"result":`+consented+`}`)
+	<-answers
+	w.askAt(one, http.MethodDelete, "alice", id, "")
+	answers = w.ask()
+	second := parse(t, window.next())
+	if string(second.ID) == string(first.ID) || second.Method != "elicitation/create" {
+		t.Fatalf("the other window was asked %s %s, which its neighbour was asked before", second.Method, second.ID)
+	}
+	w.askAt(other, http.MethodPost, "alice", window.res.Request.Header.Get("Mcp-Session-Id"), `{"jsonrpc":"2.0","id":`+string(second.ID)+`,"result":`+consented+`}`)
+	<-answers
 }

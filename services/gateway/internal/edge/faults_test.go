@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 // raw sends bytes as they are and returns what comes back until the connection's end,
@@ -68,8 +68,7 @@ func TestHostsThatAreSpoofed(t *testing.T) {
 }
 
 // Requests whose length two readers could see in two ways end their connection, and none
-// that hides in another is served. (Line ends without a return, and heads over two lines,
-// are read as Go's server does; what goes on to the agent is written anew.)
+// that hides in another is served (package framing has the whole table).
 func TestRequestsInRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -82,7 +81,9 @@ func TestRequestsInRequests(t *testing.T) {
 		"an unknown coding":  {head + "Transfer-Encoding: chunked, identity\r\n\r\n" + body, "501"},
 		"a coding in spaces": {head + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", "400"},
 		"a chunk that lies":  {head + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n" + body + "\r\n0\r\n\r\n", "400"},
-		"length and coding":  {head + "Content-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n19\r\n" + body + "\r\n0\r\n\r\n" + hidden, "200"},
+		"length and coding":  {head + "Content-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n19\r\n" + body + "\r\n0\r\n\r\n" + hidden, "400"},
+		"a feed alone":       {strings.Replace(head, "\r\nHost", "\nHost", 1) + "Content-Length: 25\r\n\r\n" + body, "400"},
+		"a field in two":     {head + "X: y\r\n z\r\nContent-Length: 25\r\n\r\n" + body, "400"},
 	} {
 		said := w.raw(test.text)
 		if !strings.HasPrefix(said, "HTTP/1.1 "+test.want) || strings.Count(said, "HTTP/1.1") != 1 {

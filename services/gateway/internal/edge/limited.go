@@ -8,9 +8,10 @@ import (
 	"strconv"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/limits"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )
 
 // codeLimited is the JSON-RPC error code of a request that a limit refuses. What the
@@ -37,22 +38,43 @@ func (v visit) limited(w http.ResponseWriter, r *http.Request, m jsonrpc.Message
 func (v visit) count(ctx context.Context, m jsonrpc.Message) (over func(), err error) {
 	switch {
 	case m.Method != modern.ToolsCall:
-		return v.countMethod(ctx, m.Method, "")
+		return v.countMethod(ctx, m.Method, "", "")
 	case !v.limits.ByTool():
-		return v.countMethod(ctx, m.Method, jsonrpc.NameOf(m.Params))
+		return v.countMethod(ctx, m.Method, jsonrpc.NameOf(m.Params), "")
 	}
 	call, _ := jsonrpc.ParseCall(m.Params) // one that cannot be read is refused later
-	return v.countMethod(ctx, m.Method, call.Name)
+	return v.countMethod(ctx, m.Method, call.Name, v.standsFor(call))
+}
+
+// standsFor is the tool that a call of workflows-run starts by its other name: a limit of
+// the tool holds for both. Empty for every other call.
+func (v visit) standsFor(call jsonrpc.Call) string {
+	e := v.route.Endpoint
+	if e == nil || e.Native[call.Name] != routes.WorkflowsRun {
+		return ""
+	}
+	var args struct {
+		Workflow string `json:"workflow_name"`
+	}
+	_ = json.Unmarshal(call.Arguments, &args) // what cannot be read is refused later
+	if tool := routes.ToolName(args.Workflow); e.Native[tool] == routes.RunWorkflow {
+		return tool
+	}
+	return args.Workflow // a tool's name is its workflow's
 }
 
 // countModern holds a request of the stateless era against the limits. A subscription
 // counts when it begins; open, it is no call at work.
 func (v visit) countModern(w http.ResponseWriter, r *http.Request, req modern.Request) (over func(), ok bool) {
-	tool := ""
+	tool, as := "", ""
 	if req.Method == modern.ToolsCall {
 		tool = req.Name
+		if v.limits.ByTool() {
+			call, _ := jsonrpc.ParseCall(req.Params) // as above
+			as = v.standsFor(call)
+		}
 	}
-	over, err := v.countMethod(r.Context(), req.Method, tool)
+	over, err := v.countMethod(r.Context(), req.Method, tool, as)
 	if err != nil {
 		refuse(w, jsonrpc.Message{ID: req.ID}, err)
 		return nil, false
@@ -64,13 +86,13 @@ func (v visit) countModern(w http.ResponseWriter, r *http.Request, req modern.Re
 }
 
 // countMethod counts a request for the app, of which a configuration is a part, and
-// writes it down.
-func (v visit) countMethod(ctx context.Context, method, tool string) (over func(), err error) {
+// writes it down. A call may stand for one of another tool.
+func (v visit) countMethod(ctx context.Context, method, tool, as string) (over func(), err error) {
 	if uncounted[method] {
 		return func() {}, nil
 	}
 	address := v.route.Address
-	over, err = v.limits.Admit(limits.Call{OrgID: address.GetOrgId(), TargetID: address.GetAppId(), CallerID: v.caller.UserID, Tool: tool})
+	over, err = v.limits.Admit(limits.Call{OrgID: address.GetOrgId(), TargetID: address.GetAppId(), CallerID: v.caller.UserID, Tool: tool, As: as})
 	v.audit(ctx, method, tool, limits.Which(err))
 	return over, err
 }

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/limits"
 )
 
@@ -151,6 +151,51 @@ func TestALimitOfATool(t *testing.T) {
 	} {
 		if res.status != http.StatusOK {
 			t.Errorf("%s = %+v", name, res)
+		}
+	}
+}
+
+// A workflow or tool that has a limit is not to be had without it by workflows-run, nor as
+// a task.
+func TestALimitOfAToolHoldsForItsOtherNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	session := w.open("alice")
+	ways := map[string]func() answer{
+		"by workflows-run": func() answer {
+			return w.do(http.MethodPost, "/mcp", "alice", session, call("workflows-run", `{"workflow_name":"Refund"}`))
+		},
+		"by workflows-run, stateless": func() answer {
+			return w.modern("alice", "tools/call", "workflows-run", `{"name":"workflows-run","arguments":{"workflow_name":"Refund"}}`, nothing)
+		},
+		"by workflows-run, in plain HTTP": func() answer {
+			return w.do(http.MethodPost, "/call_tool", "alice", "", []byte(`{"name":"workflows-run","arguments":{"workflow_name":"Refund"}}`))
+		},
+		"as a task": func() answer {
+			return w.modern("alice", "tools/call", "workflows-Refund-run", `{"name":"workflows-Refund-run","arguments":{}}`, everything)
+		},
+	}
+	for name, way := range ways {
+		limit := hundredth(name)
+		limit.Tool = "workflows-Refund-run"
+		w.limit(limit)
+		if res := way(); res.status != http.StatusOK {
+			t.Errorf("%s: the first call = %+v", name, res)
+		}
+		wantRetryAfter(t, way(), 90, 100)
+		if res := w.do(http.MethodPost, "/mcp", "alice", session, call("workflows-run", `{"workflow_name":"dig"}`)); res.status != http.StatusOK {
+			t.Errorf("%s: another workflow = %+v, want it to go on", name, res)
+		}
+	}
+	ofTool := hundredth("dig")
+	ofTool.Tool = "dig"
+	w.limit(ofTool)
+	for n, res := range []answer{
+		w.do(http.MethodPost, "/mcp", "alice", session, call("dig", `{}`)),
+		w.do(http.MethodPost, "/mcp", "alice", session, call("workflows-run", `{"workflow_name":"dig"}`)),
+	} {
+		if refused := res.status == http.StatusTooManyRequests; refused != (n == 1) {
+			t.Errorf("call %d of dig = %+v, want the second refused", n+1, res)
 		}
 	}
 }

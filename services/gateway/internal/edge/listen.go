@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/framing"
 )
 
 const (
@@ -79,13 +79,13 @@ func (e *Edge) openPort(ctx context.Context, port int) (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := e.newServer(e.app(func(*http.Request) *routes.Route { return e.table.Port(port) }))
+	server := e.newServer(e.atPort)
 	go serve(ctx, e, server, lis)
 	return server, nil
 }
 
 func serve(ctx context.Context, e *Edge, server *http.Server, lis net.Listener) {
-	if err := server.Serve(lis); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
+	if err := framing.Serve(server, lis); !errors.Is(err, http.ErrServerClosed) && ctx.Err() == nil {
 		e.deps.Log.ErrorContext(ctx, "a listener broke", "address", lis.Addr().String(), "error", err)
 	}
 }
@@ -103,7 +103,7 @@ func (e *Edge) listenCallbacks(ctx context.Context) error {
 		_ = server.Shutdown(limited)
 	})
 	defer stop()
-	if err := server.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
+	if err := framing.Serve(server, lis); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("callback listener: %w", err)
 	}
 	return nil

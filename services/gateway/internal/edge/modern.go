@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/bridge"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/workflowtools"
@@ -65,7 +65,7 @@ func (v visit) modernWork(r *http.Request, req modern.Request, to bridge.Client)
 	}
 	switch req.Method {
 	case modern.Discover, "tools/list", "prompts/list", "resources/list", "resources/templates/list":
-		if !e.GetModern() || !e.Up() {
+		if !e.GetModern() || !v.up() {
 			return v.modernList(e, req)
 		}
 	case modern.TasksGet, modern.TasksPut, modern.TasksStop:
@@ -73,12 +73,18 @@ func (v visit) modernWork(r *http.Request, req modern.Request, to bridge.Client)
 			return v.modernTask(r, req)
 		}
 	case modern.ToolsCall:
+		if refusal := e.Headers[req.Name].Check(req); refusal != nil {
+			return nil, refusal
+		}
+		req = e.Headers[req.Name].Mirrored(req)
 		if e.Native[req.Name] != routes.Passed {
 			return v.modernNative(r, req)
 		}
 	}
 	return v.onceModern(r, req, func() (json.RawMessage, *modern.Refusal) {
-		return v.bridge.Call(r.Context(), v.route, v.caller.UserID, req, to)
+		return v.countedModern(r.Context(), req.Method, func() (json.RawMessage, *modern.Refusal) {
+			return v.bridge.Call(r.Context(), v.route, v.caller.UserID, req, to)
+		})
 	})
 }
 
@@ -88,7 +94,7 @@ func (v visit) modernList(e *routes.Endpoint, req modern.Request) (json.RawMessa
 	if v.route.Address.GetUnauthenticatedAccess() {
 		scope = modern.Public
 	}
-	result, ok := e.Catalogue.Answer(req.Method, scope)
+	result, ok := e.Catalogue().Answer(req.Method, scope)
 	switch {
 	case !ok:
 		return nil, &modern.Refusal{Status: http.StatusNotFound, Code: jsonrpc.CodeMethodNotFound, Message: "this app does not have " + req.Method}

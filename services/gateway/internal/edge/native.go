@@ -6,7 +6,8 @@ import (
 	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
@@ -46,7 +47,8 @@ func (v visit) callTool(w http.ResponseWriter, r *http.Request) {
 		rest.WriteFault(w, fault.Invalid.Wrap(err, `write {"name": "<tool>", "arguments": {…}}`))
 		return
 	}
-	over, err := v.countMethod(r.Context(), "tools/call", call.Name)
+	v = v.alone(r)
+	over, err := v.countMethod(r.Context(), "tools/call", call.Name, v.standsFor(call))
 	if err != nil {
 		refusePlain(w, err)
 		return
@@ -82,14 +84,25 @@ func (v visit) callKeyed(ctx context.Context, key string, call jsonrpc.Call, par
 
 // callAgent calls a tool of the agent's in a session of its own.
 func (v visit) callAgent(ctx context.Context, params []byte) (json.RawMessage, error) {
-	s, err := v.sessions.Open(v.route.Address.GetTargetId(), v.caller)
+	s, err := v.sessions.OpenAt(v.route, v.caller)
 	if err != nil {
 		return nil, err
 	}
 	defer v.sessions.End(s)
-	if v.stateless() {
-		return v.callStateless(ctx, s, params)
+	reply, err := v.counted(ctx, modern.ToolsCall, func(v visit) ([]byte, error) {
+		if v.stateless() {
+			return v.callStateless(ctx, s, params), nil
+		}
+		return v.callOnce(ctx, s, params)
+	})
+	if err != nil {
+		return nil, err
 	}
+	return resultOf(reply)
+}
+
+// callOnce begins the conversation with the agent and makes the one call in it.
+func (v visit) callOnce(ctx context.Context, s *sessions.Session, params []byte) ([]byte, error) {
 	hello := jsonrpc.Message{Params: json.RawMessage(callToolHello)}
 	if _, err := v.initialize(ctx, s, jsonrpc.NewRequest(json.RawMessage("0"), "initialize", hello.Params), hello); err != nil {
 		return nil, err
@@ -100,16 +113,16 @@ func (v visit) callAgent(ctx context.Context, params []byte) (json.RawMessage, e
 		return nil, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
-	return resultOf(res)
+	reply, err := s.Upstream.ReadReply(ctx, res)
+	if err != nil {
+		return nil, fault.Unavailable.Wrap(err, "the agent did not answer; see its log")
+	}
+	return reply, nil
 }
 
 const callToolHello = `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"agentcloud call_tool","version":"1"}}`
 
-func resultOf(res *http.Response) (json.RawMessage, error) {
-	reply, err := sessions.ReadReply(res)
-	if err != nil {
-		return nil, fault.Unavailable.Wrap(err, "the agent did not answer; see its log")
-	}
+func resultOf(reply []byte) (json.RawMessage, error) {
 	var m struct {
 		Result json.RawMessage `json:"result"`
 		Error  *struct {

@@ -111,3 +111,28 @@ func TestWhatTheSchedulerRefuses(t *testing.T) {
 		})
 	}
 }
+
+// A run that waits says for what, and how it is told.
+func TestStatusListsOpenQuestions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.open("alice")
+	w.tool(id, "workflows-Refund-run", `{}`)
+	status := func() string {
+		text, _ := w.tool(id, "workflows-get_status", `{"run_id":"Refund-run"}`)
+		return text
+	}
+	if text := status(); !strings.Contains(text, `"metadata":{}`) {
+		t.Errorf("a run that asks nothing has the status %s", text)
+	}
+	_, err := schedulerv1.NewRunsServiceClient(w.Conn).AskQuestion(t.Context(), &schedulerv1.AskQuestionRequest{
+		TargetId: app, RunId: "Refund-run", Method: "elicitation/create", ParamsJson: `{"message":"Sure?"}`, SignalName: "mcp_rpc_1",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `"metadata":{"questions":[{"question_id":"qst_1","signal_name":"mcp_rpc_1","method":"elicitation/create","params":{"message":"Sure?"},"asked_at":null,"deadline":null,"href":"/api/v1/approvals/qst_1"}]}`
+	if text := status(); !strings.Contains(text, want) {
+		t.Errorf("a run that asks has the status %s, want %s", text, want)
+	}
+}

@@ -6,7 +6,7 @@ import (
 	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
@@ -17,21 +17,23 @@ const wholeBytes = 64 << 10
 // passOn gives the client an agent's answer as it comes. A client whose answer breaks
 // off is told so: it would wait for ever otherwise. The reply is the response, as far as
 // it is not too long to be kept.
-func (v visit) passOn(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) (reply []byte, err error) {
+func (v visit) passOn(ctx context.Context, w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) (reply []byte, err error) {
 	defer res.Body.Close() //nolint:errcheck // the client's copy is what counts
 	if sessions.IsEventStream(res) {
-		return v.passEvents(w, r, s, res, m), nil
+		return v.passEvents(ctx, w, r, s, res, m), nil
 	}
+	v.outcome.Answers(res.StatusCode)
 	begin, err := io.ReadAll(io.LimitReader(res.Body, wholeBytes))
 	if err != nil {
 		return nil, fault.Unavailable.Wrap(err, brokenOff)
 	}
+	v.call.Leaves()
 	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
 	w.WriteHeader(res.StatusCode)
 	if _, err := w.Write(begin); err != nil || len(begin) < wholeBytes {
 		return begin, nil //nolint:nilerr // the client has gone; the agent has answered
 	}
-	if _, err := io.Copy(w, res.Body); err != nil {
+	if _, err := io.Copy(w, v.outcome.Watch(begin, res.Body)); err != nil {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
 	return jsonrpc.NewError(nil, jsonrpc.CodeInternal, "the call has been made; its answer is too large to be kept"), nil
@@ -42,18 +44,22 @@ const brokenOff = "the agent went away during the call; it may have been started
 // passEvents passes messages on, each at once, with ids of ours. When the client's
 // connection breaks, the answer is kept for it (Last-Event-ID). A client that has half
 // an event at the end is cut off: it can ask for what came instead.
-func (v visit) passEvents(w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) (reply []byte) {
+func (v visit) passEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, s *sessions.Session, res *http.Response, m jsonrpc.Message) (reply []byte) {
 	answer := s.NewStream()
-	defer context.AfterFunc(r.Context(), answer.Orphan)()
+	if v.call != nil {
+		v.call.In(answer)
+	} else {
+		defer context.AfterFunc(r.Context(), answer.Orphan)()
+	}
 	to := beginAnswer(w, res, v.deps.Config.KeepAlive)
 	if s.Upstream.Protocol() >= primed {
 		to.first = answer.ID(0)
 	}
-	answered := false
-	_ = sessions.ReadLong(res.Body, func(raw []byte) { to.part(answer.Next(), raw) }, func(e sessions.Event) error { // how it ended does not matter
+	answered, _ := s.Upstream.ReadAnswer(ctx, res, func(raw []byte) { to.part(answer.Next(), raw) }, func(e sessions.Event, response bool) error { // how it ended does not matter
 		if len(e.Data) > 0 {
-			if jsonrpc.IsResponse(e.Data) {
-				answered, reply = true, e.Data
+			if response {
+				reply = e.Data
+				v.call.Leaves()
 			}
 			to.put(answer.Put(e.Data), e)
 		}

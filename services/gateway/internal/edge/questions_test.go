@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
 )
@@ -175,12 +177,27 @@ func TestCallbacksThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestWhatOthersHaveAnsweredIsWithdrawn(t *testing.T) {
+func TestWhatNeedsNoAnswerIsWithdrawn(t *testing.T) {
 	t.Parallel()
+	for name, event := range map[string]proto.Message{
+		"answered":  &schedulerv1.QuestionAnswered{TargetId: app, QuestionId: "qst_1"},
+		"expired":   &schedulerv1.QuestionExpired{TargetId: app, QuestionId: "qst_1"},
+		"withdrawn": &schedulerv1.QuestionWithdrawn{TargetId: app, QuestionId: "qst_1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			isWithdrawn(t, event)
+		})
+	}
+}
+
+// isWithdrawn checks that a client which was asked is told by the event not to answer.
+func isWithdrawn(t *testing.T, event proto.Message) {
+	t.Helper()
 	w, _, stream := withRun(t)
 	answers := w.ask()
 	asked := parse(t, stream.next())
-	w.publish(&schedulerv1.QuestionAnswered{TargetId: app, QuestionId: "qst_1"})
+	w.publish(event)
 	var params struct {
 		RequestID json.RawMessage `json:"requestId"`
 	}

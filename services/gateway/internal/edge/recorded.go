@@ -3,7 +3,7 @@ package edge
 import (
 	"encoding/json"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
@@ -36,14 +36,15 @@ func (v visit) recorded(m jsonrpc.Message) (reply []byte, ok bool) {
 // recordedHello answers initialize in the client's version, as the agent would.
 func (v visit) recordedHello(m jsonrpc.Message) (reply []byte, version string, ok bool) {
 	e := v.route.Endpoint
-	if e == nil || e.GetInitializeJson() == "" {
+	if e == nil {
 		return nil, "", false
 	}
+	said := []byte(e.GetInitializeJson())
 	var hello map[string]json.RawMessage
 	var theirs, ours struct {
 		ProtocolVersion string `json:"protocolVersion"`
 	}
-	if json.Unmarshal([]byte(e.GetInitializeJson()), &hello) != nil || json.Unmarshal([]byte(e.GetInitializeJson()), &ours) != nil {
+	if json.Unmarshal(said, &hello) != nil || json.Unmarshal(said, &ours) != nil {
 		return nil, "", false
 	}
 	if json.Unmarshal(m.Params, &theirs) == nil && sessions.Speaks(theirs.ProtocolVersion) {

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 // talks makes the agent say in a call what comes, and answer when that closes.

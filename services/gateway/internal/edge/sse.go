@@ -6,7 +6,7 @@ import (
 	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
@@ -14,7 +14,7 @@ import (
 // sseOpen begins a session of the HTTP+SSE transport (MCP 2024-11-05, "Transports"):
 // the stream is the session, and its first event says where to post.
 func (v visit) sseOpen(w http.ResponseWriter, r *http.Request) {
-	s, err := v.sessions.Open(v.route.Address.GetTargetId(), v.caller)
+	s, err := v.open(r)
 	if err != nil {
 		rest.WriteFault(w, err)
 		return
@@ -70,7 +70,7 @@ func (v visit) sseTake(ctx context.Context, s *sessions.Session, body []byte, m 
 	}
 	go func() {
 		defer done()
-		v.sseHandle(context.WithoutCancel(ctx), s, body, m)
+		v.of(s).sseHandle(context.WithoutCancel(ctx), s, body, m)
 	}()
 	return nil
 }
@@ -113,27 +113,37 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 	}
 	key, call := keyed(key, m)
 	return v.once(ctx, key, call, func() ([]byte, error) {
-		if v.stateless() {
-			reply := v.ascend(ctx, s, m, onStream{s})
-			s.Push(reply)
-			return reply, nil
-		}
-		res, reply, err := v.ask(ctx, s, body, m)
-		if err != nil {
-			return nil, err
-		}
-		if res == nil {
-			s.Push(reply)
-			return reply, nil
-		}
-		defer res.Body.Close() //nolint:errcheck // read to its end
-		return relay(s, res)
+		return v.counted(ctx, m.Method, func(v visit) ([]byte, error) { return v.sseAsk(ctx, s, body, m) })
 	}, func(reply json.RawMessage) { s.Push(readdressed(reply, m.ID)) })
+}
+
+// sseAsk puts what the agent answers on the stream, whatever its era is.
+func (v visit) sseAsk(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) ([]byte, error) {
+	if v.stateless() {
+		reply := v.ascend(ctx, s, m, onStream{s})
+		s.Push(reply)
+		return reply, nil
+	}
+	return wishing(ctx, s, m, func() ([]byte, error) { return v.askAndRelay(ctx, s, body, m) })
+}
+
+// askAndRelay puts what the agent answers on the stream.
+func (v visit) askAndRelay(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) ([]byte, error) {
+	res, reply, err := v.ask(ctx, s, body, m)
+	if err != nil {
+		return nil, err
+	}
+	if res == nil {
+		s.Push(reply)
+		return reply, nil
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
+	return relay(ctx, s, res)
 }
 
 // relay puts an agent's answer on the stream, message by message. A stream that ends
 // without the response would leave the client waiting for ever.
-func relay(s *sessions.Session, res *http.Response) (reply []byte, err error) {
+func relay(ctx context.Context, s *sessions.Session, res *http.Response) (reply []byte, err error) {
 	if !sessions.IsEventStream(res) {
 		reply, err := sessions.ReadReply(res)
 		if err != nil {
@@ -142,9 +152,9 @@ func relay(s *sessions.Session, res *http.Response) (reply []byte, err error) {
 		s.Push(reply)
 		return reply, nil
 	}
-	err = sessions.ReadEvents(res.Body, func(e sessions.Event) error {
+	_, err = s.Upstream.ReadAnswer(ctx, res, nil, func(e sessions.Event, response bool) error {
 		if len(e.Data) > 0 {
-			if jsonrpc.IsResponse(e.Data) {
+			if response {
 				reply = e.Data
 			}
 			s.Push(e.Data)

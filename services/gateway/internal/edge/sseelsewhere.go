@@ -7,8 +7,8 @@ import (
 	"errors"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/peers"
 )
 
@@ -74,5 +74,5 @@ func (e *Edge) ssePut(ctx context.Context, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	return visit{e, route, p.Caller}.sseTake(principal.With(ctx, p.Caller), s, body, m)
+	return visit{Edge: e, route: route, caller: p.Caller}.sseTake(principal.With(ctx, p.Caller), s, body, m)
 }

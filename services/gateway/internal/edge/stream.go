@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
@@ -135,16 +136,25 @@ func follow(ctx context.Context, s *sessions.Session, every time.Duration, put f
 }
 
 // listenUpstream gives the client what its agent says unasked, across the agent's
-// restarts. When the app is gone, so is the session.
+// restarts. When the app is gone, so is the session. An agent that sleeps says nothing:
+// only who has subscribed to something has it woken.
 func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
-	if v.stateless() {
-		return // there is no such stream
+	if v.of(s).stateless() {
+		v.listenAcrossEras(ctx, s)
+		return
 	}
 	for pause := relisten; ctx.Err() == nil && s.Context().Err() == nil; {
-		res, err := s.Upstream.Listen(ctx)
+		hear := ctx
+		if !s.Hearkens() {
+			hear = routes.LetSleep(ctx)
+		}
+		res, err := s.Upstream.Listen(hear)
 		switch {
 		case err == nil:
 			pause = relisten
+			if s.Heard() {
+				retell(ctx, s)
+			}
 			_ = sessions.ReadQuiet(res.Body, func(e sessions.Event) error { // it will be opened again
 				if len(e.Data) > 0 {
 					s.Push(e.Data)

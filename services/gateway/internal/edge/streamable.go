@@ -6,7 +6,7 @@ import (
 	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
@@ -21,7 +21,7 @@ func (v visit) streamablePost(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if modern.Is(r.Header, m) {
-		v.modernPost(w, r, m)
+		v.alone(r).modernPost(w, r, m)
 		return
 	}
 	if m.Method == "initialize" && m.IsRequest() {
@@ -32,6 +32,7 @@ func (v visit) streamablePost(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	v = v.of(s)
 	if m.IsRequest() {
 		v.limited(w, r, m, func() { v.answer(w, r, s, body, m) })
 		return
@@ -45,12 +46,12 @@ func (v visit) streamablePost(w http.ResponseWriter, r *http.Request) {
 
 // begin opens a session and passes the client's initialize on.
 func (v visit) begin(w http.ResponseWriter, r *http.Request, body []byte, m jsonrpc.Message) {
-	s, err := v.sessions.Open(v.route.Address.GetTargetId(), v.caller)
+	s, err := v.open(r)
 	if err != nil {
 		refuse(w, m, err)
 		return
 	}
-	reply, err := v.initialize(r.Context(), s, body, m)
+	reply, err := v.of(s).initialize(r.Context(), s, body, m)
 	if err != nil {
 		v.sessions.End(s)
 		refuse(w, m, err)
@@ -101,19 +102,27 @@ func (v visit) answer(w http.ResponseWriter, r *http.Request, s *sessions.Sessio
 	}
 	defer done()
 	subscribes(s, m)
+	v.answerOnce(w, r, s, body, m)
+}
+
+// make makes a request's answer; after an error nothing was given.
+func (v visit) make(w http.ResponseWriter, r *http.Request, s *sessions.Session, body []byte, m jsonrpc.Message) (reply []byte, err error) {
 	key := keyOf(r.Header, m.Params)
-	if reply, native := v.native(r.Context(), s, m, key); native {
-		writeJSON(w, reply)
-		return
-	}
 	ctx, cancel := s.Outlive(r.Context())
 	defer cancel()
-	key, call := keyed(key, m)
-	err := v.once(ctx, key, call, func() ([]byte, error) { return v.pass(ctx, w, r, s, body, m) },
-		func(reply json.RawMessage) { writeJSON(w, readdressed(reply, m.ID)) })
-	if err != nil {
-		refuse(w, m, err)
+	if reply, native := v.native(ctx, s, m, key); native {
+		writeJSON(w, reply)
+		return reply, nil
 	}
+	key, call := keyed(key, m)
+	err = v.once(ctx, key, call, func() ([]byte, error) {
+		reply, err = v.counted(ctx, m.Method, func(v visit) ([]byte, error) { return v.pass(ctx, w, r, s, body, m) })
+		return reply, err
+	}, func(given json.RawMessage) {
+		reply = readdressed(given, m.ID)
+		writeJSON(w, reply)
+	})
+	return reply, err
 }
 
 // pass gives the client what the agent says, and tells what it answered in the end.
@@ -122,20 +131,22 @@ func (v visit) pass(ctx context.Context, w http.ResponseWriter, r *http.Request,
 	if v.stateless() {
 		return v.ascendHTTP(ctx, w, s, m), nil
 	}
-	res, reply, err := v.ask(ctx, s, body, m)
-	if err != nil {
-		return nil, err
-	}
-	if res == nil {
-		writeJSON(w, reply)
-		return reply, nil
-	}
-	return v.passOn(w, r, s, res, m)
+	return wishing(ctx, s, m, func() ([]byte, error) {
+		res, reply, err := v.ask(ctx, s, body, m)
+		if err != nil {
+			return nil, err
+		}
+		if res == nil {
+			writeJSON(w, reply)
+			return reply, nil
+		}
+		return v.passOn(ctx, w, r, s, res, m)
+	})
 }
 
 // subscribes notes that a client wants to hear what its agent says unasked.
 func subscribes(s *sessions.Session, m jsonrpc.Message) {
-	if m.Method == "resources/subscribe" || m.Method == "logging/setLevel" {
+	if m.Method == subscribe || m.Method == setLevels {
 		s.Subscribe()
 	}
 }
@@ -150,6 +161,7 @@ func (v visit) streamableGet(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	v = v.of(s)
 	text := r.Header.Get("Last-Event-Id")
 	last, err := sessions.ParseEventID(text)
 	switch {

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edge"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 func TestASessionByStreamableHTTP(t *testing.T) {

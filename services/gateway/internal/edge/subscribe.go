@@ -2,14 +2,16 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"math/rand/v2"
 	"net/http"
 	"time"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/updates"
 )
 
 const (
@@ -28,11 +30,12 @@ type wanted struct {
 	Tools     bool     `json:"toolsListChanged,omitempty"`
 	Prompts   bool     `json:"promptsListChanged,omitempty"`
 	Resources bool     `json:"resourcesListChanged,omitempty"`
+	URIs      []string `json:"resourceSubscriptions,omitempty"`
 	TaskIDs   []string `json:"taskIds,omitempty"`
 }
 
 func (n wanted) nothing() bool {
-	return !n.Tools && !n.Prompts && !n.Resources && len(n.TaskIDs) == 0
+	return !n.Tools && !n.Prompts && !n.Resources && len(n.URIs)+len(n.TaskIDs) == 0
 }
 
 // subscription is one open stream of changes.
@@ -42,6 +45,8 @@ type subscription struct {
 	req  modern.Request
 	want wanted
 	seen map[string][]byte // task to what was last told of it
+	// of resources; nil when none are listened to
+	resources *updates.Listener
 }
 
 // listen serves subscriptions/listen: first what will be told, then each change.
@@ -53,7 +58,10 @@ func (v visit) listen(w http.ResponseWriter, r *http.Request, req modern.Request
 		refuseModern(w, req.ID, modern.Invalid("params.notifications must say what to listen to", nil))
 		return
 	}
-	if e := v.route.Endpoint; e != nil && e.GetModern() && e.Up() {
+	if v.pick == (routes.Pick{}) {
+		v.pick = routes.Pick{Key: v.caller.UserID, Caller: v.caller} // a rollout may begin meanwhile
+	}
+	if e := v.route.Endpoint; e != nil && e.GetModern() && v.up() {
 		v.listenAcross(w, r, req)
 		return
 	}
@@ -62,22 +70,31 @@ func (v visit) listen(w http.ResponseWriter, r *http.Request, req modern.Request
 		refuseModern(w, req.ID, refusal)
 		return
 	}
-	st, ok := openStream(w, v.deps.Config.KeepAlive)
-	if !ok {
+	s := &subscription{visit: v, req: req, want: want, seen: map[string][]byte{}}
+	if refusal := s.listenToResources(r.Context()); refusal != nil {
+		refuseModern(w, req.ID, refusal)
 		return
 	}
-	s := &subscription{visit: v, stream: st, req: req, want: want, seen: map[string][]byte{}}
-	if s.say("notifications/subscriptions/acknowledged", map[string]any{"notifications": want}) && !want.nothing() {
+	defer s.closeResources()
+	var ok bool
+	if s.stream, ok = openStream(w, v.deps.Config.KeepAlive); !ok {
+		return
+	}
+	if s.say("notifications/subscriptions/acknowledged", map[string]any{"notifications": s.want}) && !s.want.nothing() {
 		s.follow(r)
 	}
 	s.event("message", jsonrpc.NewResult(req.ID, jsonrpc.Encode(map[string]any{"resultType": modern.Complete, "_meta": s.tag()})))
 }
 
-// listenAcross passes the stream of an agent of the same era on: it knows its changes.
+// listenAcross passes the stream of an agent of the same era on: it knows its changes. It
+// ends when the caller gets another version, and is to be opened again there.
 func (v visit) listenAcross(w http.ResponseWriter, r *http.Request, req modern.Request) {
 	answer := &modernAnswer{w: w, id: req.ID}
 	defer answer.keepAlive(v.deps.Config.KeepAlive)()
-	if refusal := v.bridge.Stream(r.Context(), v.route, req, answer.Tell); refusal != nil {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	go v.untilMoved(ctx, cancel, v.route, func() *routes.Route { return v.table.Target(v.route.Address.GetTargetId()).For(v.pick) })
+	if refusal := v.bridge.Stream(ctx, v.route, req, answer.Tell); refusal != nil {
 		answer.finish(nil, refusal)
 	}
 	answer.close()
@@ -91,7 +108,13 @@ func (v visit) mayListen(req modern.Request, want *wanted) *modern.Refusal {
 	if len(want.TaskIDs) > maxTaskIDs {
 		return modern.Invalid("one subscription follows at most 100 tasks", nil)
 	}
+	if len(want.URIs) > updates.MaxURIs {
+		return modern.Invalid("one subscription follows at most 100 resources", nil)
+	}
 	e := v.route.Endpoint
+	if e == nil || !e.Subscribes {
+		want.URIs = nil
+	}
 	want.Tools = want.Tools && e != nil && e.GetToolsJson() != ""
 	want.Prompts = want.Prompts && e != nil && e.GetPromptsJson() != ""
 	want.Resources = want.Resources && e != nil && e.GetResourcesJson() != ""
@@ -116,7 +139,7 @@ func (s *subscription) follow(r *http.Request) {
 	known := s.route.Endpoint
 	for ok := s.lookAtTasks(r); ok; {
 		changed := s.table.Changed()
-		now := s.table.Target(s.route.Address.GetTargetId())
+		now := s.table.Target(s.route.Address.GetTargetId()).For(s.pick)
 		if now == nil {
 			return
 		}
@@ -124,6 +147,10 @@ func (s *subscription) follow(r *http.Request) {
 			return
 		}
 		known = now.Endpoint
+		if s.resources != nil && now.Pick() != s.route.Pick() {
+			s.say("notifications/cancelled", map[string]any{"requestId": s.req.ID, "reason": "listen again"})
+			return
+		}
 		select {
 		case <-r.Context().Done():
 			return
@@ -135,6 +162,11 @@ func (s *subscription) follow(r *http.Request) {
 			ok = s.comment()
 		case <-look.C:
 			ok = s.lookAtTasks(r)
+		case <-s.resourcesChanged():
+			ok = s.tellResources()
+		case <-s.resourcesOver():
+			s.say("notifications/cancelled", map[string]any{"requestId": s.req.ID, "reason": "listen again"})
+			return
 		}
 	}
 }

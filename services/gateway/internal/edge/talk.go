@@ -6,7 +6,8 @@ import (
 	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/awake"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
@@ -20,8 +21,11 @@ func (v visit) initialize(ctx context.Context, s *sessions.Session, body []byte,
 		s.Introduce(m.Params)
 		return announcing(hello), nil
 	}
-	if known && (v.stateless() || !v.route.Endpoint.Up()) {
+	if known && (v.stateless() || !v.up()) {
 		return recorded()
+	}
+	if known {
+		ctx = awake.Quiet(ctx) // it could have been answered without the agent
 	}
 	res, err := s.Upstream.Begin(ctx, body)
 	if known && fault.Unavailable.Is(err) {
@@ -31,7 +35,7 @@ func (v visit) initialize(ctx context.Context, s *sessions.Session, body []byte,
 		return nil, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
-	reply, err := sessions.ReadReply(res)
+	reply, err := s.Upstream.ReadReply(ctx, res)
 	if err != nil {
 		return nil, fault.Unavailable.Wrap(err, "the agent did not answer initialize; see its log")
 	}
@@ -69,8 +73,11 @@ func announcing(reply json.RawMessage) json.RawMessage {
 // recorded of an agent that is away.
 func (v visit) ask(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) (res *http.Response, reply []byte, err error) {
 	reply, known := v.recorded(m)
-	if known && !v.route.Endpoint.Up() {
+	if known && !v.up() {
 		return nil, reply, nil
+	}
+	if known {
+		ctx = awake.Quiet(ctx)
 	}
 	res, err = s.Upstream.Send(ctx, body)
 	if known && fault.Unavailable.Is(err) {
@@ -92,13 +99,25 @@ func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m j
 	case v.stateless() && m.Method == "notifications/cancelled":
 		s.Cancel(m.Params)
 	case !v.stateless():
-		s.Upstream.Notify(ctx, body)
+		notify(ctx, s, body, m)
 	}
 	if m.Method == "notifications/initialized" {
 		s.MarkReady()
 		v.questions.OfferOpen(ctx, s)
 	}
 	return nil
+}
+
+// notify passes a notification or a response on. What answers a call that was under way as
+// the session got another version goes to the one that asked.
+func notify(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) {
+	if m.IsResponse() {
+		if at, elsewhere := s.Upstream.AskedElsewhere(m.ID); elsewhere {
+			s.Upstream.NotifyAt(ctx, at, body)
+			return
+		}
+	}
+	s.Upstream.Notify(ctx, body)
 }
 
 // give brings an answer to the run that asked. A question that was not asked here was
@@ -112,4 +131,10 @@ func (v visit) give(ctx context.Context, s *sessions.Session, question sessions.
 		s.Reopen(question)
 	}
 	return err
+}
+
+// up says whether the agent can be asked without being woken.
+func (v visit) up() bool {
+	e := v.route.Endpoint
+	return e.Up() && !v.awake.Rests(e.GetTargetId(), e.GetVersionId())
 }

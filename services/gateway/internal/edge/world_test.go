@@ -64,6 +64,7 @@ type world struct {
 	bus       *bus.Bus
 	url       string
 	callbacks string
+	buses     []*bus.Bus // of the replicas
 }
 
 func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
@@ -85,7 +86,9 @@ func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
 	w.live(true)
 	e := edge.New(edge.Deps{
 		Log: grpctest.Logger(t), Auth: people, Bus: w.bus, Registry: registryv1.NewAppsServiceClient(w.Conn), Limits: registryv1.NewLimitsServiceClient(w.Conn),
-		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn),
+		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn), Calls: schedulerv1.NewCallsServiceClient(w.Conn),
+		Sleep:     schedulerv1.NewSleepServiceClient(w.Conn),
+		Outcomes:  schedulerv1.NewRolloutOutcomesServiceClient(w.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
 	})
 	w.edge = e
@@ -123,9 +126,13 @@ func (w *world) replicaUntil() (handler http.Handler, stop func()) {
 	}
 	cfg := edge.Defaults()
 	cfg.Callbacks, cfg.ReadyWait, cfg.AppHost = freeAddress(w.t), 10*time.Second, "127.0.0.2"
+	own := w.nats.Bus(w.t)
+	w.buses = append(w.buses, own)
 	e := edge.New(edge.Deps{
-		Log: grpctest.Logger(w.t), Auth: people, Bus: w.nats.Bus(w.t), Registry: registryv1.NewAppsServiceClient(w.Conn), Limits: registryv1.NewLimitsServiceClient(w.Conn),
-		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn),
+		Log: grpctest.Logger(w.t), Auth: people, Bus: own, Registry: registryv1.NewAppsServiceClient(w.Conn), Limits: registryv1.NewLimitsServiceClient(w.Conn),
+		Scheduler: schedulerv1.NewDeploymentsServiceClient(w.Conn), Runs: schedulerv1.NewRunsServiceClient(w.Conn), Calls: schedulerv1.NewCallsServiceClient(w.Conn),
+		Sleep:     schedulerv1.NewSleepServiceClient(w.Conn),
+		Outcomes:  schedulerv1.NewRolloutOutcomesServiceClient(w.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -134,7 +141,11 @@ func (w *world) replicaUntil() (handler http.Handler, stop func()) {
 	edgetest.Background(w.t, func(until context.Context) error {
 		defer close(ended)
 		defer context.AfterFunc(until, cancel)()
-		return e.Run(ctx)
+		err := e.Run(ctx)
+		if own.Conn().IsClosed() { // it was killed
+			err = nil
+		}
+		return err
 	})
 	edgetest.Until(w.t, "the replica knows the apps", e.Ready)
 	serve := func(rw http.ResponseWriter, r *http.Request) {
@@ -185,12 +196,16 @@ func (w *world) address(change func(*registryv1.Address)) {
 
 // live says whether the agent is up; what it said at its health check is known.
 func (w *world) live(up bool) {
-	w.Deployments.Set(&schedulerv1.Endpoint{
+	w.Deployments.Set(w.endpoint(up))
+}
+
+func (w *world) endpoint(up bool) *schedulerv1.Endpoint {
+	return &schedulerv1.Endpoint{
 		TargetId: app, AppId: app, OrgId: "org_1", VersionId: "ver_1", ServerUrl: w.agent.URL(), Ready: up, Kind: "mcp-agent",
 		Workflows: []string{"Refund"}, AsyncTools: []string{"dig"}, SyncTools: []string{"add"},
 		InitializeJson: `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"recorded","version":"1"}}`,
 		ToolsJson:      `{"tools":[{"name":"workflows-list"},{"name":"add"}]}`, WorkflowsJson: `{"Refund":{"name":"Refund"}}`,
-	})
+	}
 }
 
 // publish sends an event of another process.

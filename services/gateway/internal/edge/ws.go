@@ -6,8 +6,8 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/rest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
@@ -18,7 +18,7 @@ const subprotocol = "mcp"
 // wsOpen begins a session by WebSocket: each text message is one JSON-RPC message, both
 // ways, and the connection is the session. It is an addition of ours to the protocol.
 func (v visit) wsOpen(w http.ResponseWriter, r *http.Request) {
-	s, err := v.sessions.Open(v.route.Address.GetTargetId(), v.caller)
+	s, err := v.open(r)
 	if err != nil {
 		rest.WriteFault(w, err)
 		return

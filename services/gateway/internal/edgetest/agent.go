@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 )
 
 // Seen is one request as an agent's server got it.
@@ -31,6 +31,9 @@ type Agent struct {
 	// Told, when it is set before the first request, hears what needs no answer, with the
 	// session that it came in.
 	Told func(session string, m jsonrpc.Message)
+	// Rest, when it is set before the first request, answers who asks for the rest of a
+	// stream (Last-Event-ID).
+	Rest func(w http.ResponseWriter, r *http.Request)
 	// Silent agents have no stream of their own.
 	Silent bool
 
@@ -143,6 +146,8 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		delete(a.sessions, id)
+	case r.Method == http.MethodGet && a.Rest != nil && r.Header.Get("Last-Event-Id") != "":
+		a.Rest(w, r)
 	case r.Method == http.MethodGet && a.Silent:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	case r.Method == http.MethodGet:

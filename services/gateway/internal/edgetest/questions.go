@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
@@ -14,6 +15,20 @@ import (
 type question struct {
 	*schedulerv1.Question
 	key, answer string
+}
+
+// Limit gives a question a deadline, and says that it is over.
+func (r *Runs) Limit(questionID string, deadline time.Time, over bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, q := range r.questions {
+		if q.GetQuestionId() != questionID {
+			continue
+		}
+		if q.Deadline = timestamppb.New(deadline); over {
+			q.answer, q.State = `{"action":"cancel"}`, "expired"
+		}
+	}
 }
 
 // Answers are the answers so far, by question.
@@ -68,7 +83,7 @@ func (r *Runs) record(run *schedulerv1.Run, req *schedulerv1.AskQuestionRequest)
 	}
 	q := &question{key: key, Question: &schedulerv1.Question{
 		QuestionId: "qst_" + strconv.Itoa(len(r.questions)+1), TargetId: req.GetTargetId(), WorkflowId: run.GetWorkflowId(), RunId: run.GetRunId(),
-		Method: req.GetMethod(), ParamsJson: req.GetParamsJson(), SessionId: run.GetSessionId(), UserId: run.GetStartedBy(),
+		Method: req.GetMethod(), ParamsJson: req.GetParamsJson(), SessionId: run.GetSessionId(), UserId: run.GetStartedBy(), SignalName: req.GetSignalName(),
 	}}
 	r.questions = append(r.questions, q)
 	return q
@@ -104,8 +119,12 @@ func (r *Runs) GetQuestion(ctx context.Context, req *schedulerv1.GetQuestionRequ
 			continue
 		}
 		found := proto.CloneOf(q.Question)
-		if found.State = "open"; q.answer != "" {
+		switch {
+		case found.GetState() != "":
+		case q.answer != "":
 			found.State = "answered"
+		default:
+			found.State = "open"
 		}
 		return &schedulerv1.GetQuestionResponse{Question: found}, nil
 	}

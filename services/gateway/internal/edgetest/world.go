@@ -17,19 +17,25 @@ type Rooms struct {
 	Apps        *Apps
 	Deployments *Deployments
 	Runs        *Runs
+	Calls       *Calls
+	Sleep       *Sleep
 	Limits      *Limits
+	Outcomes    *Outcomes
 	Conn        *grpc.ClientConn
 }
 
 // NewRooms serves empty neighbours, and what else register says, until the test ends.
 func NewRooms(t testing.TB, register ...func(grpc.ServiceRegistrar)) *Rooms {
 	t.Helper()
-	rooms := &Rooms{Apps: NewApps(), Deployments: NewDeployments(), Runs: NewRuns(), Limits: NewLimits()}
+	rooms := &Rooms{Apps: NewApps(), Deployments: NewDeployments(), Runs: NewRuns(), Calls: NewCalls(), Sleep: NewSleep(), Limits: NewLimits(), Outcomes: NewOutcomes()}
 	rooms.Conn = grpctest.Serve(t, func(r grpc.ServiceRegistrar) {
 		registryv1.RegisterAppsServiceServer(r, rooms.Apps)
 		registryv1.RegisterLimitsServiceServer(r, rooms.Limits)
 		schedulerv1.RegisterDeploymentsServiceServer(r, rooms.Deployments)
 		schedulerv1.RegisterRunsServiceServer(r, rooms.Runs)
+		schedulerv1.RegisterCallsServiceServer(r, rooms.Calls)
+		schedulerv1.RegisterSleepServiceServer(r, rooms.Sleep)
+		schedulerv1.RegisterRolloutOutcomesServiceServer(r, rooms.Outcomes)
 		for _, more := range register {
 			more(r)
 		}

@@ -44,7 +44,12 @@ type Deps struct {
 }
 
 // Call is what is counted.
-type Call struct{ OrgID, TargetID, CallerID, Tool string }
+type Call struct {
+	OrgID, TargetID, CallerID, Tool string
+	// As is the tool that the call stands for when it is another way to call it: limits of
+	// both hold.
+	As string
+}
 
 // Limiter admits calls.
 type Limiter struct {

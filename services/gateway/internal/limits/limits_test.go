@@ -164,6 +164,9 @@ func TestRefusal(t *testing.T) {
 		"all apps, another":        {limits.Policy{}, limits.Call{CallerID: "u", TargetID: "app_b"}, true},
 		"one tool, another":        {limits.Policy{Tool: "dig"}, limits.Call{CallerID: "u", Tool: "add"}, false},
 		"one tool, the same":       {limits.Policy{Tool: "dig"}, limits.Call{CallerID: "u", Tool: "dig"}, true},
+		"one tool, by another":     {limits.Policy{Tool: "dig"}, limits.Call{CallerID: "u", Tool: "workflows-run", As: "dig"}, true},
+		"all tools, by another":    {limits.Policy{}, limits.Call{CallerID: "u", Tool: "workflows-run", As: "dig"}, true},
+		"the other, by another":    {limits.Policy{Tool: "workflows-run"}, limits.Call{CallerID: "u", Tool: "workflows-run", As: "add"}, false},
 		"another caller, the same": {limits.Policy{Caller: "v"}, limits.Call{CallerID: "u"}, false},
 	}
 	for name, tt := range tests {

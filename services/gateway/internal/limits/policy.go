@@ -58,7 +58,7 @@ func (p *Policy) burst(n int) float64 {
 func (p *Policy) concurrent(n int) int { return max(1, p.Concurrent/n) }
 
 func (p *Policy) fits(c Call) bool {
-	return (p.TargetID == "" || p.TargetID == c.TargetID) && (p.Tool == "" || p.Tool == c.Tool) &&
+	return (p.TargetID == "" || p.TargetID == c.TargetID) && (p.Tool == "" || p.Tool == c.Tool || p.Tool == c.As) &&
 		(p.Caller == "" || p.Caller == Together || p.Caller == c.CallerID)
 }
 

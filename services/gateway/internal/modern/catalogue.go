@@ -3,7 +3,7 @@ package modern
 import (
 	"encoding/json"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 )
 
 // Catalogue is what the health gate recorded of an app, in the dress of the stateless

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 )
 
 // Version is the version of the stateless era that is spoken here.

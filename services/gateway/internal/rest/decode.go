@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -16,11 +17,15 @@ import (
 // bounded reads the body of a request whole: that it is too big must be known before
 // the library turns the reader's error into a text.
 func bounded(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	most := int64(maxBody)
+	if strings.HasSuffix(r.URL.Path, "/runs") || strings.HasSuffix(r.URL.Path, "/signal") {
+		most = maxArguments
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return fault.TooLarge.Wrap(err, "a request may have at most %d KiB", maxBody>>10)
+		return fault.TooLarge.Wrap(err, "a request may have at most %d KiB", most>>10)
 	case err != nil:
 		return fault.Invalid.Wrap(err, "the request ended early")
 	}

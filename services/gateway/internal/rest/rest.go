@@ -22,8 +22,12 @@ import (
 // Prefix is where the API begins; the public command line's base address ends in it.
 const Prefix = "/api"
 
-// maxBody bounds a request's JSON.
-const maxBody = 1 << 20
+// maxBody bounds a request's JSON, maxArguments that of one with arguments of a run,
+// which have at most 16 MiB and are text in JSON here.
+const (
+	maxBody      = 1 << 20
+	maxArguments = 20 << 20
+)
 
 // Conns are connections to the rooms behind the API.
 type Conns struct {
@@ -49,6 +53,7 @@ func New(ctx context.Context, conns Conns, who Authenticator) (http.Handler, err
 	}
 	root := http.NewServeMux()
 	root.HandleFunc("GET "+Prefix+"/openapi.json", serveOpenAPI)
+	(&batches{who: who, client: schedulerv1.NewBatchesServiceClient(conns.Scheduler)}).routes(root)
 	root.Handle(Prefix+"/", http.StripPrefix(Prefix, authenticated(who, mux)))
 	return root, nil
 }
@@ -59,11 +64,23 @@ func register(ctx context.Context, mux *runtime.ServeMux, conns Conns) error {
 		conn     *grpc.ClientConn
 	}{
 		{registryv1.RegisterAppsServiceHandler, conns.Registry},
+		{registryv1.RegisterVersionsServiceHandler, conns.Registry},
+		{registryv1.RegisterRolloutsServiceHandler, conns.Registry},
 		{registryv1.RegisterAccountsServiceHandler, conns.Registry},
 		{registryv1.RegisterAccessServiceHandler, conns.Registry},
 		{registryv1.RegisterLimitsServiceHandler, conns.Registry},
 		{secretsv1.RegisterSecretsServiceHandler, conns.Secrets},
+		{schedulerv1.RegisterDeploymentsServiceHandler, conns.Scheduler},
 		{schedulerv1.RegisterRunsServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterHealthServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterReplaysServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterRunOperationsServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterSchedulesServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterPrioritiesServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterQueuesServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterBatchesServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterDeploymentsServiceHandler, conns.Scheduler},
+		{schedulerv1.RegisterSleepServiceHandler, conns.Scheduler},
 	}
 	for _, h := range handlers {
 		if err := h.register(ctx, mux, h.conn); err != nil {

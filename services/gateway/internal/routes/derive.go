@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"google.golang.org/protobuf/proto"
-
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 )
@@ -29,7 +27,7 @@ const (
 	RunTool
 )
 
-// generic are the tools that every app of the framework has.
+// generic are the tools that every app has whose runs are the scheduler's.
 var generic = map[string]Native{
 	"workflows-list": WorkflowsList, "workflows-runs-list": WorkflowsRunsList, "workflows-run": WorkflowsRun,
 	"workflows-get_status": WorkflowsGetStatus, "workflows-resume": WorkflowsResume, "workflows-cancel": WorkflowsCancel,
@@ -59,14 +57,15 @@ func WorkflowOf(tool string) string {
 	return tool[len(runPrefix) : len(tool)-len(runSuffix)]
 }
 
-// derive computes what calls need, unless only readiness has changed.
-func derive(old *Endpoint, now *schedulerv1.Endpoint) *Endpoint {
+// deriveOne computes what calls need of one version, unless only readiness has changed.
+func deriveOne(old *Endpoint, now *schedulerv1.Endpoint) *Endpoint {
 	if old != nil && old.GetVersionId() == now.GetVersionId() && old.GetWorkflowsJson() == now.GetWorkflowsJson() && old.GetToolsJson() == now.GetToolsJson() {
-		return &Endpoint{Endpoint: now, Native: old.Native, WorkflowsList: old.WorkflowsList, Wrapped: old.Wrapped, Catalogue: old.Catalogue, Tasks: old.Tasks}
+		return (&Endpoint{Native: old.Native, Wrapped: old.Wrapped, Tasks: old.Tasks, Headers: old.Headers, Subscribes: old.Subscribes, Repeatable: old.Repeatable}).record(now)
 	}
-	e := &Endpoint{Endpoint: proto.CloneOf(now), Native: map[string]Native{}, Wrapped: shapes(now.GetToolsJson())}
-	e.Catalogue, e.Tasks = catalogue(now), taskPolicies(now.GetToolsJson())
-	if now.GetKind() != frameworkKind {
+	e := (&Endpoint{Native: map[string]Native{}, Wrapped: shapes(now.GetToolsJson())}).record(now)
+	e.Subscribes, e.Repeatable = subscribes(now), repeatable(now.GetToolsJson())
+	e.Tasks, e.Headers = taskPolicies(now.GetToolsJson()), modern.ReadParamHeaders(now.GetToolsJson())
+	if !hasRuns(now) {
 		return e // a plain server's tools are its own, whatever they are called
 	}
 	for name, native := range generic {
@@ -78,8 +77,13 @@ func derive(old *Endpoint, now *schedulerv1.Endpoint) *Endpoint {
 	for _, tool := range now.GetAsyncTools() {
 		e.Native[tool] = RunTool
 	}
-	e.WorkflowsList = ToolResult(json.RawMessage(now.GetWorkflowsJson()), e.Wrapped["workflows-list"])
 	return e
+}
+
+// hasRuns says whether the version's runs are those of the scheduler, and so the tools
+// about them the gateway's: it is an app of the framework, or has workflows of its own.
+func hasRuns(e *schedulerv1.Endpoint) bool {
+	return e.GetKind() == frameworkKind || len(e.GetWorkflows()) > 0
 }
 
 // Versions are all versions of the protocol that are spoken here, newest first.
@@ -90,8 +94,22 @@ func Versions() []string {
 func catalogue(e *schedulerv1.Endpoint) *modern.Catalogue {
 	return modern.NewCatalogue(modern.Recorded{
 		Initialize: e.GetInitializeJson(), Tools: e.GetToolsJson(), Prompts: e.GetPromptsJson(), Resources: e.GetResourcesJson(),
-		Templates: e.GetResourceTemplatesJson(), Tasks: e.GetKind() == frameworkKind, Versions: Versions(),
+		Templates: e.GetResourceTemplatesJson(), Tasks: hasRuns(e), Subscribe: true, Versions: Versions(),
 	})
+}
+
+func subscribes(e *schedulerv1.Endpoint) bool {
+	var hello struct {
+		Capabilities struct {
+			Resources struct {
+				Subscribe bool `json:"subscribe"`
+			} `json:"resources"`
+		} `json:"capabilities"`
+	}
+	for _, said := range []string{e.GetInitializeJson(), e.GetDiscoverJson()} {
+		_ = json.Unmarshal([]byte(said), &hello) // what was not said it cannot do
+	}
+	return hello.Capabilities.Resources.Subscribe
 }
 
 // shapes reads the output schemas of a recorded tools/list.

@@ -21,11 +21,13 @@ func TestNativeTools(t *testing.T) {
 	framework.Workflows, framework.AsyncTools, framework.SyncTools = []string{"Echo"}, []string{"slow"}, []string{"add"}
 	plain := endpoint("app_b", "v1")
 	plain.Kind, plain.ToolsJson = "fastmcp", listed
-	w.Apps.Set(address("app_a"), address("app_b"))
-	w.Deployments.Set(framework, plain)
-	w.until(t, "both are live", func() bool {
-		a, b := w.table.Target("app_a"), w.table.Target("app_b")
-		return a != nil && a.Endpoint != nil && b != nil && b.Endpoint != nil
+	flows := endpoint("app_c", "v1")
+	flows.Kind, flows.ToolsJson, flows.Workflows = "node", listed, []string{"Ship"}
+	w.Apps.Set(address("app_a"), address("app_b"), address("app_c"))
+	w.Deployments.Set(framework, plain, flows)
+	w.until(t, "all are live", func() bool {
+		a, b, c := w.table.Target("app_a"), w.table.Target("app_b"), w.table.Target("app_c")
+		return a != nil && a.Endpoint != nil && b != nil && b.Endpoint != nil && c != nil && c.Endpoint != nil
 	})
 	e := w.table.Target("app_a").Endpoint
 	want := map[string]routes.Native{
@@ -39,18 +41,21 @@ func TestNativeTools(t *testing.T) {
 	if diff := cmp.Diff(map[string]routes.Shape{"workflows-list": routes.InResult, "direct": routes.Direct}, e.Wrapped); diff != "" {
 		t.Errorf("shapes, -want +got:\n%s", diff)
 	}
-	if got, want := string(e.WorkflowsList), `{"content":[{"type":"text","text":"{\n  \"Echo\": {\n    \"name\": \"Echo\"\n  }\n}"}],"structuredContent":{"result":{"Echo":{"name":"Echo"}}},"isError":false}`; got != want {
+	if got, want := string(e.WorkflowsList()), `{"content":[{"type":"text","text":"{\n  \"Echo\": {\n    \"name\": \"Echo\"\n  }\n}"}],"structuredContent":{"result":{"Echo":{"name":"Echo"}}},"isError":false}`; got != want {
 		t.Errorf("workflows-list = %s, want %s", got, want)
 	}
 	if got := w.table.Target("app_b").Endpoint.Native; len(got) != 0 {
 		t.Errorf("a plain server's tools are its own; native are %v", got)
+	}
+	if got := w.table.Target("app_c").Endpoint.Native; got["workflows-Ship-run"] != routes.RunWorkflow || got["workflows-resume"] != routes.WorkflowsResume || got["slow"] != routes.Passed {
+		t.Errorf("of a server with workflows these are native: %v", got)
 	}
 	// What is derived is kept while only readiness changes.
 	away := endpoint("app_a", "v1")
 	away.Kind, away.ToolsJson, away.WorkflowsJson, away.Ready = framework.Kind, framework.ToolsJson, framework.WorkflowsJson, false
 	w.Deployments.Set(away)
 	w.until(t, "the agent is down", func() bool { return !w.table.Target("app_a").Endpoint.Up() })
-	if got := w.table.Target("app_a").Endpoint; len(got.Native) != len(want) || len(got.WorkflowsList) == 0 {
+	if got := w.table.Target("app_a").Endpoint; len(got.Native) != len(want) || len(got.WorkflowsList()) == 0 {
 		t.Errorf("derived after a change of readiness = %v", got)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )
 
 // TestRoomsAway sees that the last known table holds while a room is away, and that
@@ -57,7 +59,7 @@ func TestManyReaders(t *testing.T) {
 					return
 				default:
 				}
-				if route, err := w.table.Await(t.Context(), "app_a"); err != nil || route.Endpoint.GetServerUrl() == "" {
+				if route, err := w.table.Await(t.Context(), "app_a", routes.Pick{}); err != nil || route.Endpoint.GetServerUrl() == "" {
 					t.Errorf("Await = %v, %v", route, err)
 				}
 				<-w.table.Changed()

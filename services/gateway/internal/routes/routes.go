@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/packed"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
@@ -27,6 +28,12 @@ type Route struct {
 	Address *registryv1.Address
 	// Endpoint is the live version; nil before the first deploy.
 	Endpoint *Endpoint
+	// Rollout is the one that is under way; empty when there is none.
+	Rollout string
+	// Tried says that Endpoint is not the live version but the rollout's canary.
+	Tried bool
+
+	tried *Route // to the canary; nil when there is none
 }
 
 // Endpoint is a live version with what is derived from it once.
@@ -34,14 +41,27 @@ type Endpoint struct {
 	*schedulerv1.Endpoint
 	// Native is what a tool of this name is to the gateway.
 	Native map[string]Native
-	// WorkflowsList is the rendered answer of workflows-list.
-	WorkflowsList []byte
+	// WorkflowsList renders the answer of workflows-list; it is kept while the agent is
+	// awake.
+	WorkflowsList func() []byte
 	// Wrapped says which tools give structured content, and in which shape.
 	Wrapped map[string]Shape
 	// Tasks is what tools say of how they are served as tasks.
 	Tasks map[string]TaskPolicy
-	// Catalogue is what was recorded, in the dress of the stateless era.
-	Catalogue *modern.Catalogue
+	// Repeatable are the tools that may be called again when it is not known what became
+	// of a call.
+	Repeatable map[string]bool
+	// Subscribes says whether the agent tells of changes of its resources.
+	Subscribes bool
+	// Headers are the arguments of tools that headers of the stateless era mirror.
+	Headers map[string]modern.ParamHeaders
+	// Catalogue is what was recorded, in the dress of the stateless era; it is kept while
+	// the agent is awake.
+	Catalogue func() *modern.Catalogue
+	// Canary is the version that is tried beside it; nil when there is none.
+	Canary *Canary
+
+	packed packed.Message // what was recorded, while the agent sleeps
 }
 
 // MCPURL is where its server takes messages.
@@ -52,13 +72,17 @@ func (e *Endpoint) MCPURL() string {
 	return e.GetServerUrl() + "/mcp"
 }
 
-// Up says whether there is a live version and its server can be called.
+// Up says whether there is a live version and its server can be called as it is.
 func (e *Endpoint) Up() bool { return e != nil && e.GetReady() }
 
 // Table finds routes. Reading takes no lock.
 type Table struct {
+	// Waker wakes agents that sleep; nil: none does.
+	Waker Waker
+
 	log  *slog.Logger
 	view atomic.Pointer[view]
+	turn atomic.Uint32 // who is asked first among equals
 
 	mu        sync.Mutex
 	addresses map[string]*registryv1.Address
@@ -67,7 +91,20 @@ type Table struct {
 	complete  [2]bool
 }
 
+// A Waker has agents woken.
+type Waker interface {
+	// Rests says whether no call goes to a version until it is woken.
+	Rests(targetID, versionID string) bool
+	// Hold keeps a target's agent from falling asleep until leave is called.
+	Hold(ctx context.Context, targetID string) (leave func())
+	// Open is how many calls are under way at a server.
+	Open(host string) int
+	// Wake returns when the target's server is up, or tells why it will not be.
+	Wake(ctx context.Context, targetID string) error
+}
+
 type view struct {
+	byServer map[string]*Route
 	byTarget map[string]*Route
 	byHost   map[string]*Route
 	byPort   map[int]*Route
@@ -87,6 +124,10 @@ func (t *Table) Target(id string) *Route { return t.view.Load().byTarget[id] }
 
 // Host finds a route by host name, lower case and without port.
 func (t *Table) Host(name string) *Route { return t.view.Load().byHost[name] }
+
+// Server finds a route by HOST:PORT of the server of its live version, or of the one that
+// is tried; nil for servers that run elsewhere.
+func (t *Table) Server(host string) *Route { return t.view.Load().byServer[host] }
 
 // Port finds a route by its own port.
 func (t *Table) Port(port int) *Route { return t.view.Load().byPort[port] }
@@ -108,26 +149,68 @@ func (t *Table) Complete() bool {
 	return t.complete[0] && t.complete[1]
 }
 
-// Await waits until the target's server can be called, as long as ctx allows.
-func (t *Table) Await(ctx context.Context, target string) (*Route, error) {
+type asleepKey struct{}
+
+// LetSleep marks what does without an agent that sleeps: Await does not have it woken.
+func LetSleep(ctx context.Context) context.Context {
+	return context.WithValue(ctx, asleepKey{}, true)
+}
+
+// Await waits until the server of the target's version that is for pick can be called, as
+// long as ctx allows, and has it woken when it sleeps.
+func (t *Table) Await(ctx context.Context, target string, pick Pick) (*Route, error) {
 	for {
 		changed := t.Changed()
-		route := t.Target(target)
+		route := t.Target(target).For(pick)
 		if route == nil {
 			return nil, fault.NotFound.Errorf("this app is gone")
 		}
 		if route.Endpoint == nil {
 			return nil, fault.Unavailable.Errorf("this app has no live version yet: deploy it with `mcp-agent deploy %s`", route.Address.GetAppName())
 		}
-		if route.Endpoint.GetReady() {
+		asleep := t.asleep(route.Endpoint)
+		if route.Endpoint.GetReady() && !asleep {
 			return route, nil
+		}
+		soon := (<-chan time.Time)(nil)
+		if asleep && ctx.Value(asleepKey{}) == nil {
+			if err := t.Waker.Wake(ctx, target); err != nil {
+				return nil, err
+			}
+			soon = time.After(hearsWithin)
 		}
 		select {
 		case <-ctx.Done():
 			return nil, fault.Unavailable.Errorf("the agent is starting and not ready yet; try again")
 		case <-changed:
+		case <-soon:
 		}
 	}
+}
+
+// Hold keeps a target's agent from falling asleep until leave is called; it wakes nobody.
+func (t *Table) Hold(ctx context.Context, targetID string) (leave func()) {
+	if t.Waker == nil {
+		return func() {}
+	}
+	return t.Waker.Hold(ctx, targetID)
+}
+
+// Woken is a route as it is now, with its agent awake. One that does not sleep is not
+// waited for.
+func (t *Table) Woken(ctx context.Context, route *Route) (*Route, error) {
+	now := t.Target(route.Address.GetTargetId()).For(route.Pick())
+	if now == nil || now.Endpoint == nil || !t.asleep(now.Endpoint) {
+		return route, nil
+	}
+	return t.Await(ctx, route.Address.GetTargetId(), route.Pick())
+}
+
+// hearsWithin is how long the news that an agent woke may be under way.
+const hearsWithin = 20 * time.Millisecond
+
+func (t *Table) asleep(e *Endpoint) bool {
+	return t.Waker != nil && (e.GetAsleep() || t.Waker.Rests(e.GetTargetId(), e.GetVersionId()))
 }
 
 // Run follows both sources until ctx ends.
@@ -208,10 +291,16 @@ func (t *Table) update(half int, change func()) {
 	defer t.mu.Unlock()
 	change()
 	t.complete[half] = true
-	next := &view{byTarget: map[string]*Route{}, byHost: map[string]*Route{}, byPort: map[int]*Route{}}
+	next := &view{byServer: map[string]*Route{}, byTarget: map[string]*Route{}, byHost: map[string]*Route{}, byPort: map[int]*Route{}}
 	for target, address := range t.addresses {
 		route := &Route{Address: address, Endpoint: t.endpoints[target]}
+		route.try()
 		next.byTarget[target] = route
+		for _, to := range []*Route{route, route.tried} {
+			for _, host := range to.hosts() {
+				next.byServer[host] = to
+			}
+		}
 		if address.GetHost() != "" {
 			next.byHost[address.GetHost()] = route
 		}

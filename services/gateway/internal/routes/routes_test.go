@@ -49,12 +49,12 @@ func TestAddressFirst(t *testing.T) {
 	if route := w.table.Target("app_a"); route.Endpoint != nil {
 		t.Errorf("an app without a version has %v", route.Endpoint)
 	}
-	if _, err := w.table.Await(t.Context(), "app_a"); !fault.Unavailable.Is(err) {
+	if _, err := w.table.Await(t.Context(), "app_a", routes.Pick{}); !fault.Unavailable.Is(err) {
 		t.Errorf("Await of an app without a version = %v, want unavailable", err)
 	}
 	w.Deployments.Set(endpoint("app_a", "v1"))
 	w.until(t, "the endpoint has joined", func() bool { return w.table.Target("app_a").Endpoint != nil })
-	if got, err := w.table.Await(t.Context(), "app_a"); err != nil || got != w.table.Host("app_a.apps.test") {
+	if got, err := w.table.Await(t.Context(), "app_a", routes.Pick{}); err != nil || got != w.table.Host("app_a.apps.test") {
 		t.Errorf("Await = %v, %v", got, err)
 	}
 }
@@ -108,7 +108,7 @@ func TestRemovalAndChange(t *testing.T) {
 	w.until(t, "the version is gone", func() bool { return w.table.Target("app_b").Endpoint == nil })
 	w.Apps.Delete("app_a")
 	w.until(t, "the app is gone", func() bool { return w.table.Target("app_a") == nil })
-	if _, err := w.table.Await(t.Context(), "app_a"); !fault.NotFound.Is(err) {
+	if _, err := w.table.Await(t.Context(), "app_a", routes.Pick{}); !fault.NotFound.Is(err) {
 		t.Errorf("Await of a gone app = %v, want not found", err)
 	}
 }
@@ -123,13 +123,13 @@ func TestAwait(t *testing.T) {
 	w.until(t, "the app is starting", func() bool { return w.table.Target("app_a") != nil && w.table.Target("app_a").Endpoint != nil })
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := w.table.Await(short, "app_a"); !fault.Unavailable.Is(err) {
+	if _, err := w.table.Await(short, "app_a", routes.Pick{}); !fault.Unavailable.Is(err) {
 		t.Errorf("Await of a starting app = %v, want unavailable", err)
 	}
 	found := make(chan error, 20)
 	for range cap(found) {
 		go func() {
-			_, err := w.table.Await(t.Context(), "app_a")
+			_, err := w.table.Await(t.Context(), "app_a", routes.Pick{})
 			found <- err
 		}()
 	}

@@ -25,7 +25,9 @@ const (
 	kidBytes = 4
 	// maxText bounds what is opened: a header carries some of it.
 	maxText = 64 << 10
-	maxKeys = 16
+	// maxLarge bounds what is opened of records.
+	maxLarge = 4 << 20
+	maxKeys  = 16
 )
 
 // ErrBroken is all that is said of a text that no key of ours has sealed.
@@ -131,8 +133,17 @@ func (r *Ring) Seal(kind, purpose string, payload []byte) string {
 
 // Open returns the payload of a text of that kind and purpose, or ErrBroken.
 func (r *Ring) Open(kind, purpose, text string) ([]byte, error) {
+	return r.open(kind, purpose, text, maxText)
+}
+
+// OpenLarge is Open for a record of ours that others keep, and no client.
+func (r *Ring) OpenLarge(kind, purpose, text string) ([]byte, error) {
+	return r.open(kind, purpose, text, maxLarge)
+}
+
+func (r *Ring) open(kind, purpose, text string, most int) ([]byte, error) {
 	parts := strings.Split(text, ".")
-	if len(text) > maxText || len(parts) != 3 || parts[0] != kind || strings.ContainsAny(text, "\r\n") { // which base64 would skip
+	if len(text) > most || len(parts) != 3 || parts[0] != kind || strings.ContainsAny(text, "\r\n") { // which base64 would skip
 		return nil, ErrBroken
 	}
 	sealed, err := encoding.DecodeString(parts[2])

@@ -18,6 +18,7 @@ type ear struct {
 	called     time.Time // when the client called last
 	elsewhere  bool      // the client may listen to another replica
 	told       time.Time // when the others were told of its calls
+	heard      bool      // the agent has been listened to before
 }
 
 // Listening says how to hear the agent's own stream while this client listens to ours.
@@ -35,11 +36,26 @@ func (s *Session) Listening(listen func(context.Context)) {
 func (s *Session) Subscribe() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ear.subscribed {
-		s.ear.subscribed, s.ear.told = true, time.Time{}
-	}
+	s.ear.subscribed, s.ear.told = true, time.Time{}
 	s.sayCalled()
 	s.hearken()
+}
+
+// Hearkens says whether the client wants to hear what its agent says unasked.
+func (s *Session) Hearkens() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ear.subscribed
+}
+
+// Heard notes that the agent is listened to; again says that it was before, so that what
+// it said meanwhile may be lost.
+func (s *Session) Heard() (again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again = s.ear.heard
+	s.ear.heard = true
+	return again
 }
 
 // hearken opens the agent's stream; s.mu is held.

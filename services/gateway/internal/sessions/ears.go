@@ -57,12 +57,20 @@ func (s *Session) presentElsewhere() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ear.elsewhere, s.ear.told = true, time.Time{}
+	for _, c := range s.calls {
+		if !c.told {
+			c.tell() // it may be repeated there
+		}
+	}
 	if s.ear.subscribed || time.Since(s.ear.called) < earIdle {
 		s.sayCalled()
 	}
 }
 
 func (s *Session) calledElsewhere(subscribes bool) {
+	if subscribes {
+		s.wishesChanged()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ear.called = time.Now()

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 )
 
 const (
@@ -107,20 +107,6 @@ func (s *Session) Cancel(params json.RawMessage) {
 	if cancel := s.running[string(about.RequestID)]; cancel != nil {
 		cancel()
 	}
-}
-
-// Level is what the client wants to hear of logs; SetLevel sets it.
-func (s *Session) Level() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.level
-}
-
-// SetLevel notes what the client wants to hear of logs.
-func (s *Session) SetLevel(level string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.level = level
 }
 
 // Said are the params of the client's initialize.

@@ -5,22 +5,22 @@ import (
 	"net/http"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )
 
 // current is the conversation with the server of the live version, begun anew when
 // there is none yet.
 func (u *Upstream) current(ctx context.Context) (call, error) {
 	for {
-		route, err := u.table.Await(ctx, u.target)
+		route, err := u.table.Await(ctx, u.target, u.pick)
 		if err != nil {
 			return call{}, err
 		}
-		live := route.Endpoint.MCPURL()
-		if c := u.call(); c.url == live {
+		if c := u.call(); route.Endpoint.Serves(c.url) {
 			return c, nil
 		}
-		err = u.begin(ctx, live)
+		err = u.begin(ctx, route.Endpoint)
 		if err != nil && (!refused(err) || !u.knock(ctx)) {
 			return call{}, err
 		}
@@ -29,9 +29,12 @@ func (u *Upstream) current(ctx context.Context) (call, error) {
 
 // begin begins the conversation, once for all who wait for it; it outlives a caller
 // who goes away meanwhile.
-func (u *Upstream) begin(ctx context.Context, url string) error {
-	done := u.begun.DoChan(url, func() (any, error) {
-		return nil, u.handshake(context.WithoutCancel(ctx), url)
+func (u *Upstream) begin(ctx context.Context, e *routes.Endpoint) error {
+	done := u.begun.DoChan(e.GetVersionId(), func() (any, error) {
+		if e.Serves(u.call().url) {
+			return nil, nil // somebody has just begun it
+		}
+		return nil, u.handshake(context.WithoutCancel(ctx), e)
 	})
 	select {
 	case <-ctx.Done():
@@ -43,7 +46,7 @@ func (u *Upstream) begin(ctx context.Context, url string) error {
 
 // handshake goes on with the session that the others use, or replays the client's
 // initialize and says that it is done.
-func (u *Upstream) handshake(ctx context.Context, url string) error {
+func (u *Upstream) handshake(ctx context.Context, e *routes.Endpoint) error {
 	u.mu.Lock()
 	initialize, protocol, over, peers := u.initialize, u.protocol, u.over, u.peers
 	u.mu.Unlock()
@@ -52,19 +55,23 @@ func (u *Upstream) handshake(ctx context.Context, url string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	if u.catchUp(ctx, url) {
+	if u.catchUp(ctx, e) {
 		return nil
 	}
+	url := u.at(e)
 	session, err := u.introduce(ctx, call{url: url, protocol: protocol}, initialize)
 	if err != nil {
 		return err
 	}
 	if peers != nil && session != "" {
-		if winner := peers.Agree(ctx, url, session, over); winner != session {
+		at := Place{url, session}
+		if winner := peers.Agree(ctx, e.Serves, at, over); winner != at {
 			go u.bye(context.WithoutCancel(ctx), call{url, session, protocol})
-			session = winner
+			u.settle(winner.URL, winner.Session)
+			return nil
 		}
 	}
+	u.begunAnew(ctx, call{url, session, protocol})
 	u.settle(url, session)
 	return nil
 }
@@ -73,6 +80,9 @@ func (u *Upstream) settle(url, session string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.url, u.session = url, session
+	if h := u.hearing; h.stop != nil && h.in.url == url && h.in.session != session {
+		h.stop()
+	}
 }
 
 // introduce begins a session at the server.
@@ -82,7 +92,7 @@ func (u *Upstream) introduce(ctx context.Context, c call, initialize []byte) (se
 		return "", err
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
-	if _, err := ReadReply(res); err != nil {
+	if _, err := u.ReadReply(ctx, res); err != nil {
 		return "", err
 	}
 	c.session = res.Header.Get(HeaderSession)

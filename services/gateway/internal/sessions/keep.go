@@ -9,8 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )
 
 const (
@@ -41,6 +42,11 @@ func (st *Store) Listen(ctx context.Context) error {
 		return fmt.Errorf("listen to answers: %w", err)
 	}
 	defer answers.Unsubscribe() //nolint:errcheck // the connection may be gone first
+	calls, err := st.listenCalls()
+	if err != nil {
+		return fmt.Errorf("listen to calls of others: %w", err)
+	}
+	defer calls.Unsubscribe() //nolint:errcheck // as above
 	st.Records.journal.run(st.closed)
 	return sub.Unsubscribe()
 }
@@ -65,15 +71,17 @@ func (s *Session) markKept(revision uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kept, s.revision = time.Now(), revision
+	s.written.Store(true)
 }
 
 func (s *Session) record() record {
 	s.mu.Lock()
-	rec := record{Target: s.TargetID, Caller: s.Caller, Lists: s.told, Subscribed: s.ear.subscribed}
+	rec := record{Target: s.TargetID, Caller: s.Caller, Lists: s.told, Subscribed: s.ear.subscribed, Wishes: s.wishes}
 	s.mu.Unlock()
 	s.Upstream.mu.Lock()
 	defer s.Upstream.mu.Unlock()
 	rec.Initialize, rec.Protocol, rec.URL, rec.Agent = s.Upstream.initialize, s.Upstream.protocol, s.Upstream.url, s.Upstream.session
+	rec.Rollout = s.Upstream.pick.Rollout
 	return rec
 }
 
@@ -85,7 +93,7 @@ func (st *Store) renew(ctx context.Context, now time.Time) {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, keepLimit)
-		told, subscribed := s.known()
+		told, subscribed := s.toldOf()
 		_, revision, err := st.Records.change(limited, s.key, func(rec *record) { rec.Lists, rec.Subscribed = told, subscribed })
 		cancel()
 		switch {
@@ -99,7 +107,7 @@ func (st *Store) renew(ctx context.Context, now time.Time) {
 	}
 }
 
-func (s *Session) known() (lists, bool) {
+func (s *Session) toldOf() (lists, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.told, s.ear.subscribed
@@ -114,11 +122,7 @@ func (s *Session) due(now time.Time, after time.Duration) bool {
 }
 
 // recorded says whether the session can go on elsewhere.
-func (s *Session) recorded() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.kept.IsZero()
-}
+func (s *Session) recorded() bool { return s.written.Load() }
 
 // leave ends this copy of a session, which goes on elsewhere or has been ended there.
 func (s *Session) leave() {
@@ -166,9 +170,8 @@ func (s *Session) journal(id EventID, message []byte) {
 // Recover brings a session back that another process began, or this one before its
 // restart. It fails with fault.NotFound when there is none of that target and caller.
 func (st *Store) Recover(ctx context.Context, id, target string, caller principal.Principal) (*Session, error) {
-	missing := fault.NotFound.Errorf("there is no such session; send initialize to begin one")
 	if st.Records == nil || len(id) != 2*idBytes {
-		return nil, missing
+		return nil, errNoSession
 	}
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
@@ -191,7 +194,7 @@ func (st *Store) Recover(ctx context.Context, id, target string, caller principa
 		return nil, err
 	}
 	if s.TargetID != target || s.Caller.UserID != caller.UserID || s.ctx.Err() != nil {
-		return nil, missing
+		return nil, errNoSession
 	}
 	s.touch(time.Now())
 	return s, nil
@@ -203,7 +206,7 @@ func (st *Store) revive(id string, rec record, revision uint64) (*Session, error
 	if err != nil {
 		return nil, err
 	}
-	s, err := st.open(id, rec.Target, rec.Caller)
+	s, err := st.open(id, rec.Target, rec.Caller, routes.Pick{Key: keyOf(id), Caller: rec.Caller, Rollout: rec.Rollout})
 	if err != nil {
 		return nil, err
 	}
@@ -223,6 +226,7 @@ func (s *Session) revived(rec record) {
 	s.mu.Lock()
 	now := s.told
 	s.told, s.ear.subscribed, s.ear.elsewhere = rec.Lists, rec.Subscribed, true
+	s.wishes, s.ear.heard = rec.Wishes, true
 	s.ear.called = time.Now() // or not long ago: nobody here knows
 	s.tellOthers(presentSubject, s.ID)
 	s.mu.Unlock()

@@ -4,7 +4,7 @@ import (
 	"context"
 	"hash/fnv"
 
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )
 
@@ -26,8 +26,8 @@ func listsOf(e *routes.Endpoint) (l lists) {
 	return l
 }
 
-// follow tells clients of new versions of their apps whose lists are others, and ends
-// sessions with apps that are no more, until ctx ends.
+// follow tells clients of other versions of their apps whose lists are others, listens for
+// them to those, and ends sessions with apps that are no more, until ctx ends.
 func (st *Store) follow(ctx context.Context) {
 	known := map[string]*routes.Endpoint{}
 	for {
@@ -42,30 +42,32 @@ func (st *Store) follow(ctx context.Context) {
 }
 
 func (st *Store) tellLists(known map[string]*routes.Endpoint) {
-	fresh := map[string]lists{}
+	targets, fresh := map[string]*routes.Route{}, map[*routes.Endpoint]lists{}
 	for _, s := range st.all() {
-		now, ok := fresh[s.TargetID]
-		if !ok {
-			if st.table.Target(s.TargetID) == nil {
-				st.End(s)
-				continue
-			}
-			e := st.endpoint(s.TargetID)
-			if e == nil || e == known[s.TargetID] {
-				continue
-			}
-			now = listsOf(e)
-			fresh[s.TargetID], known[s.TargetID] = now, e
+		live, ok := targets[s.TargetID]
+		if !ok { // all sessions of an app by one table
+			live = st.table.Target(s.TargetID)
+			targets[s.TargetID] = live
 		}
-		s.compare(now)
+		if live == nil {
+			st.End(s)
+			continue
+		}
+		if live.Endpoint == nil || live.Endpoint == known[s.TargetID] {
+			continue
+		}
+		route := live.For(s.Upstream.pick)
+		if _, ok := fresh[route.Endpoint]; !ok {
+			fresh[route.Endpoint] = listsOf(route.Endpoint)
+		}
+		s.compare(fresh[route.Endpoint])
+		s.Upstream.hearAt(route)
 	}
-}
-
-func (st *Store) endpoint(target string) *routes.Endpoint {
-	if route := st.table.Target(target); route != nil {
-		return route.Endpoint
+	for target, live := range targets {
+		if live != nil && live.Endpoint != nil {
+			known[target] = live.Endpoint
+		}
 	}
-	return nil
 }
 
 // compare tells the client which lists are not those that it knows.

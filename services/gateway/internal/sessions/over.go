@@ -20,6 +20,7 @@ func (st *Store) EndEverywhere(ctx context.Context, s *Session) {
 	s.mu.Lock()
 	kept, elsewhere := !s.kept.IsZero(), s.ear.elsewhere
 	s.kept = time.Time{} // the record is deleted here
+	s.written.Store(false)
 	s.mu.Unlock()
 	st.End(s)
 	if !kept {

@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 const (
@@ -34,16 +34,17 @@ const (
 // own words; and their events.
 type Records struct {
 	js      jetstream.JetStream
-	ttl     time.Duration
+	idle    time.Duration
 	journal *journal
 
 	mu     sync.Mutex
 	bucket jetstream.KeyValue
 }
 
-// NewRecords returns records in JetStream that last as long as an idle session.
+// NewRecords returns records in JetStream that count as long as an idle session. They stay
+// for longer, so that its agent can be told of its end.
 func NewRecords(js jetstream.JetStream, idle time.Duration) *Records {
-	return &Records{js: js, ttl: idle, journal: newJournal(js)}
+	return &Records{js: js, idle: idle, journal: newJournal(js)}
 }
 
 // record is a session at rest.
@@ -54,9 +55,12 @@ type record struct {
 	Protocol   string              `json:"protocol"`
 	Lists      lists               `json:"lists"`
 	Subscribed bool                `json:"subscribed,omitempty"`
+	Wishes     wishes              `json:"wishes,omitzero"`
 	// URL and Agent are the agent's own session, which all replicas use.
 	URL   string `json:"url,omitempty"`
 	Agent string `json:"agent,omitempty"`
+	// Rollout is one whose canary the client gets for what its first request said.
+	Rollout string `json:"rollout,omitempty"`
 }
 
 // open finds the bucket, or makes it.
@@ -66,12 +70,9 @@ func (r *Records) open(ctx context.Context) (jetstream.KeyValue, error) {
 	if r.bucket != nil {
 		return r.bucket, nil
 	}
-	kv, err := r.js.KeyValue(ctx, bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = r.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: bucket, Description: "MCP sessions", TTL: r.ttl, MaxBytes: keepBytes, Storage: jetstream.FileStorage,
-		})
-	}
+	kv, err := r.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: bucket, Description: "MCP sessions", TTL: 2 * lasts(r.idle), MaxBytes: keepBytes, Storage: jetstream.FileStorage,
+	})
 	if err == nil {
 		r.bucket = kv
 	}
@@ -129,13 +130,18 @@ func (r *Records) get(ctx context.Context, key string) (rec record, revision uin
 	}
 	entry, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return rec, 0, fault.NotFound.Wrap(err, "there is no such session; send initialize to begin one")
+		return rec, 0, errNoSession
 	}
 	if err != nil {
 		return rec, 0, fault.Unavailable.Wrap(err, "sessions cannot be looked up at the moment; try again")
 	}
+	if time.Since(entry.Created()) > lasts(r.idle) {
+		return rec, 0, errNoSession
+	}
 	return rec, entry.Revision(), json.Unmarshal(entry.Value(), &rec)
 }
+
+var errNoSession = fault.NotFound.Errorf("there is no such session; send initialize to begin one")
 
 // delete deletes a record and tells the replicas, which answer to reply if that is given.
 func (r *Records) delete(ctx context.Context, key, reply string) error {

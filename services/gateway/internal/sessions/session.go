@@ -10,10 +10,11 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
 
 const (
@@ -38,6 +39,8 @@ type Session struct {
 	store *Store
 	key   string // of its record
 	feed  feed
+	// written says that there is a record; streams ask for it, whose locks come after mu.
+	written atomic.Bool
 
 	mu         sync.Mutex
 	caps       capabilities
@@ -55,8 +58,10 @@ type Session struct {
 	answers    []*Stream
 	expected   map[string]chan jsonrpc.Message // answers that calls wait for
 	running    map[string]context.CancelFunc   // requests that can be cancelled
-	level      string                          // of logs, for calls to agents without sessions
+	wishes     wishes
+	wished     chan struct{} // closed when they change; nil while nobody waits
 	lastStream int64
+	calls      map[string]*Call // by request id: those that are made, and those that broke
 }
 
 // capabilities are what the client said it can be asked.

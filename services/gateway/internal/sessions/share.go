@@ -5,29 +5,29 @@ import "context"
 // peers let the replicas agree on the agent's session.
 type peers struct{ *Session }
 
-// Current is the agent's session there that the others use, unless it is over.
-func (p peers) Current(ctx context.Context, url, over string) string {
+// Current is the agent's session that the others use, unless it is over.
+func (p peers) Current(ctx context.Context, serves func(url string) bool, over string) (Place, bool) {
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
 	rec, _, err := p.store.Records.get(ctx, p.key)
-	if err != nil || rec.URL != url || rec.Agent == over {
-		return ""
+	if err != nil || !serves(rec.URL) || rec.Agent == "" || rec.Agent == over {
+		return Place{}, false
 	}
-	return rec.Agent
+	return Place{rec.URL, rec.Agent}, true
 }
 
 // Agree offers a session of the agent's to the others, and tells which one all use.
-func (p peers) Agree(ctx context.Context, url, session, over string) string {
+func (p peers) Agree(ctx context.Context, serves func(url string) bool, at Place, over string) Place {
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
 	defer cancel()
 	rec, revision, err := p.store.Records.change(ctx, p.key, func(rec *record) {
-		if rec.URL != url || rec.Agent == "" || rec.Agent == over {
-			rec.URL, rec.Agent = url, session
+		if !serves(rec.URL) || rec.Agent == "" || rec.Agent == over {
+			rec.URL, rec.Agent = at.URL, at.Session
 		}
 	})
 	if err != nil {
-		return session
+		return at
 	}
 	p.markKept(revision)
-	return rec.Agent
+	return Place{rec.URL, rec.Agent}
 }

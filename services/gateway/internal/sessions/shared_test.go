@@ -15,8 +15,13 @@ import (
 // twin is the store of another replica, until stop.
 func (w *world) twin(t *testing.T, b *bus.Bus) (st *sessions.Store, stop func()) {
 	t.Helper()
-	st = sessions.NewStore(w.table, usual())
-	st.Records = sessions.NewRecords(b.JetStream(), usual().Idle)
+	return w.twinOf(t, b, usual())
+}
+
+func (w *world) twinOf(t *testing.T, b *bus.Bus, limits sessions.Limits) (st *sessions.Store, stop func()) {
+	t.Helper()
+	st = sessions.NewStore(w.table, sessions.NewClient(plain), limits)
+	st.Records = sessions.NewRecords(b.JetStream(), limits.Idle)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- st.Run(ctx) }()

@@ -51,6 +51,7 @@ type Store struct {
 	Records *Records
 	// recovering lets one request bring a session back for all who ask for it.
 	recovering singleflight.Group
+	heard      *heard
 	// epoch is in the ids of this process's events, and kept is how many bytes of answers
 	// it keeps.
 	epoch int64
@@ -68,19 +69,26 @@ type Store struct {
 type callerKey struct{ target, user string }
 
 // NewStore returns an empty store.
-func NewStore(table *routes.Table, limits Limits) *Store {
+func NewStore(table *routes.Table, client *http.Client, limits Limits) *Store {
 	return &Store{
-		client: NewClient(), table: table, limits: limits, epoch: newEpoch(time.Now()),
+		client: client, heard: newHeard(), table: table, limits: limits, epoch: newEpoch(time.Now()),
 		leaving: make(chan struct{}, farewells), closed: make(chan struct{}), byID: map[string]*Session{}, byCaller: map[callerKey][]*Session{},
 	}
 }
 
-// Open begins a session.
-func (st *Store) Open(target string, caller principal.Principal) (*Session, error) {
-	return st.open(newID(), target, caller)
+// Open begins a session. Rollout is one whose canary it gets for what its first request
+// says; empty: its place in a rollout decides.
+func (st *Store) Open(target string, caller principal.Principal, rollout string) (*Session, error) {
+	id := newID()
+	return st.open(id, target, caller, routes.Pick{Key: keyOf(id), Caller: caller, Rollout: rollout})
 }
 
-func (st *Store) open(id, target string, caller principal.Principal) (*Session, error) {
+// OpenAt begins a session for one call, at the version that its route leads to.
+func (st *Store) OpenAt(route *routes.Route, caller principal.Principal) (*Session, error) {
+	return st.open(newID(), route.Address.GetTargetId(), caller, route.Pick())
+}
+
+func (st *Store) open(id, target string, caller principal.Principal, pick routes.Pick) (*Session, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	key := callerKey{target, caller.UserID}
@@ -90,10 +98,11 @@ func (st *Store) open(id, target string, caller principal.Principal) (*Session, 
 	ctx, end := context.WithCancel(context.Background())
 	s := &Session{
 		ID: id, TargetID: target, Caller: caller, ctx: ctx, end: end, gone: make(chan struct{}), store: st, key: keyOf(id),
-		feed: newFeed(), Upstream: st.Upstream(target), seen: time.Now(),
+		feed: newFeed(), Upstream: st.Upstream(target, pick), seen: time.Now(),
 	}
-	if e := st.endpoint(target); e != nil {
-		s.told = listsOf(e)
+	s.Upstream.Remind(s.repeat)
+	if route := s.Upstream.Route(); route != nil && route.Endpoint != nil {
+		s.told = listsOf(route.Endpoint)
 	}
 	st.byID[s.ID] = s
 	st.byCaller[key] = append(st.byCaller[key], s)
@@ -101,9 +110,10 @@ func (st *Store) open(id, target string, caller principal.Principal) (*Session, 
 	return s, nil
 }
 
-// Upstream is a conversation with a target's agent that has not begun.
-func (st *Store) Upstream(target string) *Upstream {
-	return &Upstream{client: st.client, table: st.table, target: target, wait: st.limits.Wait}
+// Upstream is a conversation with a target's agent, of the version that is for pick, that
+// has not begun.
+func (st *Store) Upstream(target string, pick routes.Pick) *Upstream {
+	return &Upstream{client: st.client, table: st.table, target: target, pick: pick, wait: st.limits.Wait}
 }
 
 // share is how many sessions on one app a caller may have. Those without a name share.
@@ -184,11 +194,16 @@ func (st *Store) Withdraw(target, questionID string) {
 	}
 }
 
-// Run ends idle sessions, and tells all of new versions of their apps, until ctx ends;
+// Run ends idle sessions, those that all replicas have left, too, and tells all of new versions of their apps, until ctx ends;
 // then it leaves those that go on elsewhere and ends the others.
 func (st *Store) Run(ctx context.Context) error {
 	go st.follow(ctx)
-	ticker := time.NewTicker(reapEvery)
+	if st.Records != nil {
+		var sweeping sync.WaitGroup
+		defer sweeping.Wait()
+		sweeping.Go(func() { st.sweeps(ctx) })
+	}
+	ticker := time.NewTicker(tick(st.limits.Idle))
 	defer ticker.Stop()
 	for {
 		select {

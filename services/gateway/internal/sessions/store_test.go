@@ -50,7 +50,7 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sessions.Limits{Total: 6, PerCaller: 2, Idle: time.Minute, Wait: time.Second})
 	open := func(user string) error {
-		_, err := w.store.Open(app, principal.Principal{UserID: user})
+		_, err := w.store.Open(app, principal.Principal{UserID: user}, "")
 		return err
 	}
 	for _, step := range []struct {
@@ -171,7 +171,7 @@ func TestNothingIsLeftBehind(t *testing.T) { //nolint:paralleltest // see above
 		})
 	}
 	for range 3000 { // and some that nobody ever used
-		s, err := w.store.Open(app, alice)
+		s, err := w.store.Open(app, alice, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -71,6 +71,7 @@ func (s *Session) prune(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetAnswers(now)
+	s.forgetBroken(now)
 }
 
 // forgetAll drops all answers.

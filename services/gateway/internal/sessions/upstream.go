@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -26,6 +25,7 @@ type Upstream struct {
 	client *http.Client
 	table  *routes.Table
 	target string
+	pick   routes.Pick
 	// wait is how long a call waits for an agent that is starting.
 	wait time.Duration
 	// begun lets one caller begin the conversation for all who wait.
@@ -34,20 +34,32 @@ type Upstream struct {
 	mu         sync.Mutex
 	initialize []byte // the client's request
 	url        string // where the server that knows us takes messages
+	wanted     string // where to begin, if a server is there
 	session    string
 	over       string // a session that the server does not know any more
 	protocol   string
 	peers      Peers
+	hearing    hearing
+	remind     Reminder
+	asked      int64 // requests of ours
+	asking     []question
 }
 
 // Peers let several processes use one conversation with a server.
 type Peers interface {
-	// Current is the session at url that the others use; empty when there is none, or
+	// Current is the session that the others use at one of the servers that serve; none
 	// when it is the one that is over.
-	Current(ctx context.Context, url, over string) (session string)
+	Current(ctx context.Context, serves func(url string) bool, over string) (at Place, ok bool)
 	// Agree offers a session, and tells which one all use.
-	Agree(ctx context.Context, url, session, over string) (winner string)
+	Agree(ctx context.Context, serves func(url string) bool, at Place, over string) (winner Place)
 }
+
+// Route leads to the version that the conversation is with from now on; nil when the app
+// is gone.
+func (u *Upstream) Route() *routes.Route { return u.table.Target(u.target).For(u.pick) }
+
+// Pick decides which version that is.
+func (u *Upstream) Pick() routes.Pick { return u.pick }
 
 // Share lets others use the conversation.
 func (u *Upstream) Share(peers Peers) {
@@ -61,17 +73,19 @@ type call struct{ url, session, protocol string }
 
 // Begin passes the client's initialize on and returns the server's answer as it came.
 func (u *Upstream) Begin(ctx context.Context, body []byte) (*http.Response, error) {
+	defer u.table.Hold(ctx, u.target)()
 	until, cancel := context.WithTimeout(ctx, u.wait)
 	defer cancel()
 	for {
-		route, err := u.table.Await(until, u.target)
+		route, err := u.table.Await(until, u.target, u.pick)
 		if err != nil {
 			return nil, notStarted(ctx, err)
 		}
-		res, err := u.post(ctx, call{url: route.Endpoint.MCPURL()}, body)
+		url := u.at(route.Endpoint)
+		res, err := u.post(ctx, call{url: url}, body)
 		if err == nil {
 			u.mu.Lock()
-			u.initialize, u.url, u.session = body, route.Endpoint.MCPURL(), res.Header.Get(HeaderSession)
+			u.initialize, u.url, u.session = body, url, res.Header.Get(HeaderSession)
 			u.mu.Unlock()
 			return res, nil
 		}
@@ -88,6 +102,24 @@ func (u *Upstream) Adopt(body []byte) {
 	u.initialize, u.url, u.session = body, "", ""
 }
 
+// Prefer has the conversation begun at a server, as long as it is one of the version's.
+func (u *Upstream) Prefer(url string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.wanted = url
+}
+
+// at is where a conversation with a version begins.
+func (u *Upstream) at(e *routes.Endpoint) string {
+	u.mu.Lock()
+	wanted := u.wanted
+	u.mu.Unlock()
+	if wanted != "" && e.Serves(wanted) {
+		return wanted
+	}
+	return u.table.Choose(e)
+}
+
 // Agreed notes the protocol version that the server has chosen.
 func (u *Upstream) Agreed(version string) {
 	u.mu.Lock()
@@ -99,6 +131,7 @@ func (u *Upstream) Agreed(version string) {
 // was restarted or replaced), the conversation is begun again and the message sent
 // once more: a server that says 404, or takes no connection, has not begun it.
 func (u *Upstream) Send(ctx context.Context, body []byte) (*http.Response, error) {
+	defer u.table.Hold(ctx, u.target)() // it forgets its sessions when it sleeps
 	until, cancel := context.WithTimeout(ctx, u.wait)
 	defer cancel()
 	for again := false; ; {
@@ -130,14 +163,13 @@ var errUnknownSession = errors.New("the agent does not know the session that it 
 // Notify passes on what needs no answer, if the server is there that it is meant for.
 // One that has gone has nothing left to be told.
 func (u *Upstream) Notify(ctx context.Context, body []byte) {
-	route := u.table.Target(u.target)
+	route := u.Route()
 	if route == nil || !route.Endpoint.Up() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	live := route.Endpoint.MCPURL()
-	if u.call().url != live && !u.catchUp(ctx, live) {
+	if !route.Endpoint.Serves(u.call().url) && !u.catchUp(ctx, route.Endpoint) {
 		return
 	}
 	c := u.call()
@@ -145,7 +177,7 @@ func (u *Upstream) Notify(ctx context.Context, body []byte) {
 		return
 	}
 	u.forget(c.session)
-	if u.catchUp(ctx, live) {
+	if u.catchUp(ctx, route.Endpoint) {
 		u.notify(ctx, u.call(), body)
 	}
 }
@@ -160,52 +192,19 @@ func (u *Upstream) notify(ctx context.Context, c call, body []byte) bool {
 	return res.StatusCode != http.StatusNotFound
 }
 
-// catchUp goes on with the session at url that the others use, if there is one.
-func (u *Upstream) catchUp(ctx context.Context, url string) bool {
+// catchUp goes on with the session with a version that the others use, if there is one.
+func (u *Upstream) catchUp(ctx context.Context, e *routes.Endpoint) bool {
 	u.mu.Lock()
 	over, peers := u.over, u.peers
 	u.mu.Unlock()
 	if peers == nil {
 		return false
 	}
-	session := peers.Current(ctx, url, over)
-	if session != "" {
-		u.settle(url, session)
+	at, ok := peers.Current(ctx, e.Serves, over)
+	if ok {
+		u.settle(at.URL, at.Session)
 	}
-	return session != ""
-}
-
-// ErrSilent says that the server offers no stream of its own.
-var ErrSilent = errors.New("the agent has no stream of its own")
-
-// Listen opens the server's own stream of notifications and requests.
-func (u *Upstream) Listen(ctx context.Context) (*http.Response, error) {
-	until, cancel := context.WithTimeout(ctx, u.wait)
-	defer cancel()
-	c, err := u.current(until)
-	if err != nil {
-		return nil, err
-	}
-	req, err := u.request(ctx, http.MethodGet, c, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Accept", "text/event-stream")
-	res, err := u.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode == http.StatusOK {
-		return res, nil
-	}
-	_ = res.Body.Close()
-	switch res.StatusCode {
-	case http.StatusNotFound:
-		u.forget(c.session)
-	case http.StatusMethodNotAllowed:
-		return nil, ErrSilent
-	}
-	return nil, fmt.Errorf("the agent answered the stream with %s", res.Status)
+	return ok
 }
 
 // End tells the server that the session is over.

@@ -17,7 +17,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
+	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/awake"
 )
 
 // Headers of the streamable HTTP transport (MCP 2025-11-25, "Transports").
@@ -40,13 +41,14 @@ func Speaks(version string) bool { return slices.Contains(versions, version) }
 const replyBytes = 8 << 20
 
 // NewClient returns the HTTP client for calls to agents: many kept connections, no
-// decompression, no redirects, no proxy of the machine's.
-func NewClient() *http.Client {
+// decompression, no redirects, no proxy of the machine's. Each request passes what around
+// puts before the wire.
+func NewClient(around func(http.RoundTripper) http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: around(&http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second, Control: notTheMachine}).DialContext,
 			MaxIdleConnsPerHost: 256, MaxIdleConns: 4096, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
-		},
+		}),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -115,10 +117,11 @@ func readEvents(body io.Reader) (json.RawMessage, error) {
 	return nil, errors.Join(errors.New("the agent's stream had no response"), err)
 }
 
-// refused says whether the agent took no connection, and so cannot have begun anything.
+// refused says whether the agent took no connection, or sleeps, and so cannot have begun
+// anything.
 func refused(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	return errors.Is(err, awake.ErrResting) || errors.As(err, &op) && op.Op == "dial"
 }
 
 // ErrNotStarted is in the errors of calls that the agent cannot have begun.

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	registryv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/registry/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
@@ -41,7 +41,7 @@ func newWorld(t *testing.T, limits sessions.Limits) *world {
 		return w.table.Run(ctx, registryv1.NewAppsServiceClient(w.Conn), schedulerv1.NewDeploymentsServiceClient(w.Conn))
 	})
 	edgetest.Until(t, "the app is live", func() bool { return w.table.Target(app) != nil && w.table.Target(app).Endpoint.Up() })
-	w.store = sessions.NewStore(w.table, limits)
+	w.store = sessions.NewStore(w.table, sessions.NewClient(plain), limits)
 	edgetest.Background(t, w.store.Run)
 	return w
 }
@@ -67,7 +67,7 @@ func (w *world) replace(t *testing.T) *edgetest.Agent {
 // open begins a session with the agent.
 func (w *world) open(t *testing.T) *sessions.Session {
 	t.Helper()
-	s, err := w.store.Open(app, alice)
+	s, err := w.store.Open(app, alice, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,3 +106,6 @@ func call(ctx context.Context, s *sessions.Session, name string) (string, error)
 	err = json.Unmarshal(reply, &m)
 	return m.Result.StructuredContent.Name, err
 }
+
+// plain puts nothing before the wire.
+func plain(next http.RoundTripper) http.RoundTripper { return next }

@@ -5,9 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/seal"
@@ -50,6 +50,9 @@ type ref struct {
 	RunID      string `json:"r"`
 	// Created is in milliseconds since 1970.
 	Created int64 `json:"c"`
+	// Kept is for how many milliseconds the run is known after its end; 0: the id is of a
+	// time when that was not said.
+	Kept int64 `json:"k,omitempty"`
 }
 
 // Create starts the run that a tool call asks for, and makes it a task. The run is
@@ -75,7 +78,10 @@ func (t *Tasks) start(ctx context.Context, route *routes.Route, call jsonrpc.Cal
 	if at := res.GetRun().GetStartTime(); at != nil {
 		began = at.AsTime()
 	}
-	return ref{User: principal.From(ctx).UserID, WorkflowID: started.WorkflowID, RunID: started.RunID, Created: began.UnixMilli()}, nil
+	return ref{
+		User: principal.From(ctx).UserID, WorkflowID: started.WorkflowID, RunID: started.RunID,
+		Created: began.UnixMilli(), Kept: res.GetRun().GetRetention().AsDuration().Milliseconds(),
+	}, nil
 }
 
 // created is the answer that a call has become a task.
@@ -100,29 +106,39 @@ func (t *Tasks) open(ctx context.Context, route *routes.Route, id string) (ref, 
 	return r, nil
 }
 
+// run finds the run of a task. It is expired when it can have been forgotten since.
+func (t *Tasks) run(ctx context.Context, route *routes.Route, r ref) (*schedulerv1.Run, *modern.Refusal) {
+	res, err := t.runs.GetRun(ctx, &schedulerv1.GetRunRequest{TargetId: route.Address.GetTargetId(), RunId: r.RunID})
+	switch {
+	case fault.NotFound.Is(err) && t.now().UnixMilli() >= r.Created+r.Kept:
+		return nil, modern.Invalid("Task has expired", nil)
+	case fault.NotFound.Is(err):
+		return nil, ErrUnknown
+	case err != nil:
+		return nil, away(err)
+	}
+	return res.GetRun(), nil
+}
+
 // Get tells how a task is (tasks/get).
 func (t *Tasks) Get(ctx context.Context, route *routes.Route, id string, client modern.Capabilities) (json.RawMessage, *modern.Refusal) {
 	r, refusal := t.open(ctx, route, id)
 	if refusal != nil {
 		return nil, refusal
 	}
-	target := route.Address.GetTargetId()
-	res, err := t.runs.GetRun(ctx, &schedulerv1.GetRunRequest{TargetId: target, RunId: r.RunID})
-	if fault.NotFound.Is(err) {
-		return nil, modern.Invalid("Task has expired", nil)
-	}
-	if err != nil {
-		return nil, away(err)
+	run, refusal := t.run(ctx, route, r)
+	if refusal != nil {
+		return nil, refusal
 	}
 	var open []*schedulerv1.Question
-	if res.GetRun().GetCloseTime() == nil {
-		asked, err := t.runs.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{TargetId: target, RunId: r.RunID, PageSize: openPage})
+	if run.GetCloseTime() == nil {
+		asked, err := t.runs.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{TargetId: route.Address.GetTargetId(), RunId: r.RunID, PageSize: openPage})
 		if err != nil {
 			return nil, away(err)
 		}
 		open = asked.GetQuestions()
 	}
-	return jsonrpc.Encode(describe(id, r, res.GetRun(), open, client, route.Endpoint, t.now())), nil
+	return jsonrpc.Encode(describe(id, r, run, open, client, route.Endpoint, t.now())), nil
 }
 
 // Update answers what a task asks (tasks/update). Keys that are not open are ignored;
@@ -134,6 +150,9 @@ func (t *Tasks) Update(ctx context.Context, route *routes.Route, id string, resp
 	}
 	if responses == nil {
 		return nil, modern.Invalid("inputResponses is missing", nil)
+	}
+	if _, refusal := t.run(ctx, route, r); refusal != nil {
+		return nil, refusal
 	}
 	if refusal := t.answer(ctx, route, r, responses); refusal != nil {
 		return nil, refusal
@@ -168,10 +187,14 @@ func (t *Tasks) answer(ctx context.Context, route *routes.Route, r ref, response
 	return nil
 }
 
-// Cancel asks a task to end (tasks/cancel); one that has ended stays as it is.
+// Cancel asks a task to end (tasks/cancel), which it does before long; one that has ended
+// stays as it is.
 func (t *Tasks) Cancel(ctx context.Context, route *routes.Route, id string) (json.RawMessage, *modern.Refusal) {
 	r, refusal := t.open(ctx, route, id)
 	if refusal != nil {
+		return nil, refusal
+	}
+	if _, refusal := t.run(ctx, route, r); refusal != nil {
 		return nil, refusal
 	}
 	_, err := t.runs.CancelRun(ctx, &schedulerv1.CancelRunRequest{TargetId: route.Address.GetTargetId(), RunId: r.RunID})

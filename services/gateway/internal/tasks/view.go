@@ -5,8 +5,10 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/modern"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )
@@ -41,7 +43,8 @@ type view struct {
 	Message    string `json:"statusMessage,omitempty"`
 	Created    string `json:"createdAt"`
 	Updated    string `json:"lastUpdatedAt"`
-	// TTL is null: a run is kept for as long as its namespace keeps it after its end.
+	// TTL is in milliseconds from Created; null while the run is open, for it is kept for
+	// a time after its end.
 	TTL      *int64                     `json:"ttlMs"`
 	Poll     int                        `json:"pollIntervalMs"`
 	Requests map[string]json.RawMessage `json:"inputRequests,omitempty"`
@@ -53,15 +56,18 @@ type view struct {
 func describe(id string, r ref, run *schedulerv1.Run, open []*schedulerv1.Question, client modern.Capabilities, e *routes.Endpoint, now time.Time) view {
 	created := time.UnixMilli(r.Created)
 	v := view{ResultType: modern.Complete, TaskID: id, Created: stamp(created), Updated: stamp(created), Poll: poll(now.Sub(created))}
+	v.update(run.GetQuestionChangedAt())
 	if at := run.GetCloseTime(); at != nil {
-		v.Updated = stamp(at.AsTime())
+		v.update(at)
+		ttl := (at.AsTime().Sub(created) + run.GetRetention().AsDuration()).Milliseconds()
+		v.TTL = &ttl
 	}
 	switch run.GetStatus() {
 	case schedulerv1.RunStatus_RUN_STATUS_COMPLETED:
 		v.Status, v.Result = completed, result(run, e)
 	case schedulerv1.RunStatus_RUN_STATUS_FAILED:
 		if run.GetErrorType() == protocolError {
-			v.fail("protocol_error", run.GetErrorMessage())
+			v.failFor(run)
 			return v
 		}
 		v.Status, v.Result = completed, routes.ToolError("Error executing tool "+toolOf(run, e)+": "+run.GetErrorMessage())
@@ -73,9 +79,37 @@ func describe(id string, r ref, run *schedulerv1.Run, open []*schedulerv1.Questi
 		v.fail("timeout", "The run timed out")
 	default:
 		v.Status, v.Message = working, run.GetErrorMessage()
+		if run.GetCancelRequested() {
+			v.Message = "cancellation requested"
+		}
 		v.ask(open, client)
 	}
 	return v
+}
+
+// update says that something of the task changed then; what changed later stays.
+func (v *view) update(at *timestamppb.Timestamp) {
+	if at == nil {
+		return
+	}
+	if text := stamp(at.AsTime()); text > v.Updated {
+		v.Updated = text
+	}
+}
+
+// failFor fails with the JSON-RPC error that the run means.
+func (v *view) failFor(run *schedulerv1.Run) {
+	e := run.GetProtocolError()
+	if e == nil {
+		v.fail("protocol_error", run.GetErrorMessage())
+		return
+	}
+	v.Status, v.Message = failed, run.GetErrorMessage()
+	about := map[string]any{"code": e.GetCode(), "message": run.GetErrorMessage()}
+	if data := e.GetDataJson(); data != "" {
+		about["data"] = json.RawMessage(data)
+	}
+	v.Error = about
 }
 
 func (v *view) fail(reason, message string) {
@@ -87,9 +121,7 @@ func (v *view) fail(reason, message string) {
 func (v *view) ask(open []*schedulerv1.Question, client modern.Capabilities) {
 	for _, q := range open {
 		params := json.RawMessage(q.GetParamsJson())
-		if at := stamp(q.GetAskedAt().AsTime()); q.GetAskedAt() != nil && at > v.Updated {
-			v.Updated = at
-		}
+		v.update(q.GetAskedAt())
 		if !client.CanAnswer(q.GetMethod(), params) {
 			v.Message = "waits for an answer to " + q.GetMethod() + ", which this client cannot give"
 			continue

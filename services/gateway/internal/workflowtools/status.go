@@ -6,9 +6,12 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 )
+
+// approvals is where questions are by REST.
+const approvals = "/api/v1/approvals/"
 
 // status is the framework's answer to workflows-get_status. A running run has no
 // result, completed and error; an ended one always has them.
@@ -71,12 +74,39 @@ var words = map[schedulerv1.RunStatus]struct{ framework, temporal string }{
 	schedulerv1.RunStatus_RUN_STATUS_TIMED_OUT:  {"error", "TIMED_OUT"},
 }
 
-func render(run *schedulerv1.Run) json.RawMessage {
+// question is what a waiting run asks, with what a client needs to answer it by
+// workflows-resume (signal_name, the MCP result as payload) or by REST (href).
+type question struct {
+	ID         string          `json:"question_id"`
+	SignalName string          `json:"signal_name,omitempty"`
+	Method     string          `json:"method"`
+	Params     json.RawMessage `json:"params,omitempty"`
+	AskedAt    *float64        `json:"asked_at"`
+	Deadline   *float64        `json:"deadline"`
+	Href       string          `json:"href"`
+}
+
+// metadata is empty, as in the framework, unless the run waits for an answer.
+func metadata(open []*schedulerv1.Question) map[string]any {
+	var all []question
+	for _, q := range open {
+		all = append(all, question{
+			ID: q.GetQuestionId(), SignalName: q.GetSignalName(), Method: q.GetMethod(), Params: json.RawMessage(q.GetParamsJson()),
+			AskedAt: seconds(q.GetAskedAt()), Deadline: seconds(q.GetDeadline()), Href: approvals + q.GetQuestionId(),
+		})
+	}
+	if len(all) == 0 {
+		return map[string]any{}
+	}
+	return map[string]any{"questions": all}
+}
+
+func render(run *schedulerv1.Run, open []*schedulerv1.Question) json.RawMessage {
 	word := words[run.GetStatus()]
 	s := status{
 		ID: run.GetRunId(), WorkflowID: run.GetWorkflowId(), RunID: run.GetRunId(), Name: run.GetName(),
 		Status: word.framework, Running: run.GetCloseTime() == nil,
-		State:    state{Status: word.framework, Metadata: map[string]any{}, UpdatedAt: seconds(latest(run))},
+		State:    state{Status: word.framework, Metadata: metadata(open), UpdatedAt: seconds(latest(run))},
 		Temporal: temporalOf(run, word.temporal),
 	}
 	// The framework does not call a cancellation an error of the state.

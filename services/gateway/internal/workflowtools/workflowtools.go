@@ -10,8 +10,8 @@ import (
 	"strconv"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/routes"
 )
 
@@ -34,7 +34,7 @@ type Origin struct {
 func (t *Tools) Call(ctx context.Context, route *routes.Route, call jsonrpc.Call, origin Origin) (json.RawMessage, error) {
 	e := route.Endpoint
 	if e.Native[call.Name] == routes.WorkflowsList {
-		return e.WorkflowsList, nil
+		return e.WorkflowsList(), nil
 	}
 	c := &caller{Tools: t, route: route, call: call, origin: origin}
 	value, err := c.dispatch(ctx, e.Native[call.Name])
@@ -153,14 +153,39 @@ func (c *caller) begin(ctx context.Context, name string, arguments json.RawMessa
 	if string(arguments) == "null" {
 		arguments = nil
 	}
-	res, err := c.runs.StartRun(ctx, &schedulerv1.StartRunRequest{
+	priority, err := c.priority()
+	if err != nil {
+		return Started{}, err
+	}
+	req := &schedulerv1.StartRunRequest{
 		TargetId: c.target(), Name: name, ArgumentsJson: string(arguments), IdempotencyKey: c.origin.IdempotencyKey,
-		SessionId: c.origin.SessionID, ProgressTokenJson: string(c.call.ProgressToken),
-	})
+		SessionId: c.origin.SessionID, ProgressTokenJson: string(c.call.ProgressToken), Priority: priority,
+	}
+	if c.route.Tried {
+		req.VersionId = c.route.Endpoint.GetVersionId()
+	}
+	if len(c.call.Labels) > 0 {
+		if err := json.Unmarshal(c.call.Labels, &req.Labels); err != nil {
+			return Started{}, fault.Invalid.Wrap(err, "the labels of a run are a JSON object of texts")
+		}
+	}
+	res, err := c.runs.StartRun(ctx, req)
 	if err != nil {
 		return Started{}, err
 	}
 	return Started{res.GetWorkflowId(), res.GetRunId(), res.GetRunId()}, nil
+}
+
+// priority is what the caller says in _meta; 0 when nothing. Whether the number can be
+// asked for is the scheduler's to say.
+func (c *caller) priority() (p int32, err error) {
+	if len(c.call.Priority) == 0 {
+		return 0, nil
+	}
+	if json.Unmarshal(c.call.Priority, &p) != nil || p == 0 {
+		return 0, fault.Invalid.Errorf("_meta %q is a number from 1 (served first) to 5 (last)", jsonrpc.PriorityKey)
+	}
+	return p, nil
 }
 
 // named are the two ways to name a run.
@@ -191,7 +216,15 @@ func (c *caller) status(ctx context.Context) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return render(res.GetRun()), nil
+	run := res.GetRun()
+	if run.GetCloseTime() != nil {
+		return render(run, nil), nil
+	}
+	open, err := c.runs.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{TargetId: c.target(), RunId: run.GetRunId()})
+	if err != nil {
+		return nil, err
+	}
+	return render(run, open.GetQuestions()), nil
 }
 
 // list always answers with a page: the public command line drops the whole listing
@@ -218,7 +251,7 @@ func (c *caller) list(ctx context.Context) (json.RawMessage, error) {
 		NextPageToken *string           `json:"next_page_token"`
 	}{Runs: []json.RawMessage{}}
 	for _, run := range res.GetRuns() {
-		page.Runs = append(page.Runs, render(run))
+		page.Runs = append(page.Runs, render(run, nil))
 	}
 	if token := res.GetNextPageToken(); token != "" {
 		page.NextPageToken = &token

@@ -34,6 +34,12 @@ const (
 // A Scheduler makes versions run; schedulerv1.DeploymentsServiceClient is one.
 type Scheduler = schedulerv1.DeploymentsServiceClient
 
+// Versions moves apps between versions; schedulerv1.VersionsServiceClient is one.
+type Versions = schedulerv1.VersionsServiceClient
+
+// Rollouts tries versions; schedulerv1.RolloutsServiceClient is one.
+type Rollouts = schedulerv1.RolloutsServiceClient
+
 // Secrets knows which handles exist; secretsv1.SecretsServiceClient is one.
 type Secrets interface {
 	CheckHandles(ctx context.Context, req *secretsv1.CheckHandlesRequest, opts ...grpc.CallOption) (*secretsv1.CheckHandlesResponse, error)
@@ -45,6 +51,8 @@ type Secrets interface {
 type Deps struct {
 	Store     *store.Store
 	Scheduler Scheduler
+	Versions  Versions
+	Rollouts  Rollouts
 	Secrets   Secrets
 	Places    Places
 	Log       *slog.Logger
@@ -53,9 +61,12 @@ type Deps struct {
 	Changed *Broadcast
 }
 
-// Service implements registryv1.AppsServiceServer.
+// Service implements registryv1.AppsServiceServer, VersionsServiceServer and
+// RolloutsServiceServer.
 type Service struct {
 	registryv1.UnimplementedAppsServiceServer
+	registryv1.UnimplementedVersionsServiceServer
+	registryv1.UnimplementedRolloutsServiceServer
 	deps Deps
 }
 

@@ -89,5 +89,5 @@ func (s *Service) connect(ctx context.Context, app store.App, url string) error 
 		_ = s.deps.Store.DeletePending(context.WithoutCancel(ctx), version.ID) // a version that never was
 		return err
 	}
-	return s.settle(ctx, version, &schedulerv1.DeployResponse{Outcome: res.GetOutcome(), Error: res.GetError()})
+	return s.settle(ctx, version, &schedulerv1.DeployResponse{Outcome: res.GetOutcome(), Error: res.GetError(), SwitchNumber: res.GetSwitchNumber()})
 }

@@ -73,14 +73,15 @@ func (s *Service) DeployApp(ctx context.Context, req *registryv1.DeployAppReques
 	if err != nil {
 		return nil, err
 	}
-	if err := s.bringLive(ctx, app, version); err != nil {
+	notices, err := s.bringLive(ctx, app, version)
+	if err != nil {
 		return nil, err
 	}
 	app, err = s.deps.Store.FindApp(ctx, app.OrgID, app.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &registryv1.DeployAppResponse{App: s.appProto(app)}, nil
+	return &registryv1.DeployAppResponse{App: s.appProto(app), Notices: notices}, nil
 }
 
 // versionFor finds or makes the version of an upload.
@@ -120,19 +121,23 @@ func (s *Service) refreshMetadata(ctx context.Context, tx *sqldb.Tx, appID, meta
 	return s.deps.Store.SetMetadata(ctx, tx, appID, metadata, s.deps.Now())
 }
 
-// bringLive answers for a version that has ended, and deploys or joins any other.
-func (s *Service) bringLive(ctx context.Context, app store.App, version store.Version) error {
+// bringLive answers for a version that has ended, and deploys or joins any other. It
+// returns what the one who deploys should know.
+func (s *Service) bringLive(ctx context.Context, app store.App, version store.Version) (notices []string, _ error) {
 	switch version.State {
-	case store.Live:
-		return nil
+	case store.Live, store.Ready:
+		return nil, nil
 	case store.Failed:
-		return fault.Invalid.Errorf("%s", version.Error)
+		return nil, fault.Invalid.Errorf("%s", version.Error)
 	case store.Retired:
-		return fault.Conflict.Errorf("version %d has been replaced by a newer one; upload the code again to deploy it", version.Number)
+		return nil, fault.Conflict.Errorf("version %d is not the live one any more; make it so with `agentcloud versions promote %s %d`, or upload the code again", version.Number, app.Name, version.Number)
+	case store.Deleted:
+		return nil, fault.Conflict.Errorf("version %d was deleted; upload the code again to deploy it", version.Number)
+	case store.Pending:
 	}
 	variables, err := s.variables(ctx, app.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	res, err := s.deploy(ctx, &schedulerv1.DeployRequest{
 		TargetId: app.ID, AppId: app.ID, OrgId: app.OrgID, VersionId: version.ID, Number: version.Number,
@@ -140,12 +145,12 @@ func (s *Service) bringLive(ctx context.Context, app store.App, version store.Ve
 	})
 	if fault.Conflict.Is(err) {
 		// The upload stays, so the same command works when the other deploy has ended.
-		return errors.Join(err, s.deps.Store.DeletePending(ctx, version.ID))
+		return nil, errors.Join(err, s.deps.Store.DeletePending(ctx, version.ID))
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.settle(ctx, version, res)
+	return res.GetNotices(), s.settle(ctx, version, res)
 }
 
 func (s *Service) deploy(ctx context.Context, req *schedulerv1.DeployRequest) (*schedulerv1.DeployResponse, error) {
@@ -162,8 +167,12 @@ func (s *Service) deploy(ctx context.Context, req *schedulerv1.DeployRequest) (*
 // process was not there to hear it.
 func (s *Service) settle(ctx context.Context, version store.Version, res *schedulerv1.DeployResponse) error {
 	defer s.deps.Changed.Notify()
-	if res.GetOutcome() == schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE {
-		return s.recordLive(ctx, version, res.GetUserParams())
+	switch res.GetOutcome() {
+	case schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE:
+		return s.recordLive(ctx, version, store.Switch{Number: res.GetSwitchNumber(), By: version.CreatorID, UserParams: res.GetUserParams()})
+	case schedulerv1.DeployOutcome_DEPLOY_OUTCOME_READY:
+		return s.recordReady(ctx, version)
+	case schedulerv1.DeployOutcome_DEPLOY_OUTCOME_FAILED, schedulerv1.DeployOutcome_DEPLOY_OUTCOME_UNSPECIFIED:
 	}
 	if err := s.recordFailed(ctx, version.ID, res.GetError()); err != nil {
 		return err
@@ -171,21 +180,36 @@ func (s *Service) settle(ctx context.Context, version store.Version, res *schedu
 	return fault.Invalid.Errorf("%s", res.GetError())
 }
 
-// recordLive makes a version the live one of its app, unless a newer one is already.
-// Told again, it changes nothing.
-func (s *Service) recordLive(ctx context.Context, version store.Version, params []string) error {
+// recordLive makes a version the live one of its app, unless a later switch has made
+// another one so. Told again, it changes nothing.
+func (s *Service) recordLive(ctx context.Context, version store.Version, by store.Switch) error {
 	return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
 		live, err := s.deps.Store.LiveVersion(ctx, tx, version.AppID)
-		switch {
-		case err != nil && !fault.NotFound.Is(err):
+		if err != nil && !fault.NotFound.Is(err) {
 			return err
-		case live.ID == version.ID:
+		}
+		known, err := s.deps.Store.Switches(ctx, tx, version.AppID)
+		if err != nil {
+			return err
+		}
+		// An older scheduler counts no switches, and never goes back to an older version.
+		late := by.Number <= known
+		if by.Number == 0 {
+			late, by.Number = live.Number >= version.Number, known
+		}
+		switch {
+		case late && live.ID == version.ID:
 			return nil
-		case live.Number > version.Number:
+		case late:
 			return s.deps.Store.MarkRetired(ctx, tx, version.ID, s.deps.Now())
 		}
-		return s.deps.Store.MarkLive(ctx, tx, version, params, s.deps.Now())
+		return s.deps.Store.MarkLive(ctx, tx, version, by, s.deps.Now())
 	})
+}
+
+// recordReady records that a version waits to be promoted. Told late, it changes nothing.
+func (s *Service) recordReady(ctx context.Context, version store.Version) error {
+	return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error { return s.deps.Store.MarkReady(ctx, tx, version) })
 }
 
 func (s *Service) recordFailed(ctx context.Context, versionID, why string) error {
@@ -217,5 +241,6 @@ func (s *Service) ListVersions(ctx context.Context, req *registryv1.ListVersions
 	for _, version := range versions {
 		res.Versions = append(res.Versions, versionProto(version))
 	}
+	s.addFacts(ctx, app, res.GetVersions())
 	return res, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/registry/internal/store"
 )
 
 const (
@@ -25,7 +26,8 @@ func (s *Service) Run(ctx context.Context, b *bus.Bus) error {
 	group.Go(func() error { s.followApps(ctx); return nil })
 	group.Go(func() error {
 		return b.Consume(ctx, "registry-apps", s.learn,
-			&schedulerv1.VersionLive{}, &schedulerv1.VersionFailed{}, &schedulerv1.EndpointChanged{})
+			&schedulerv1.VersionLive{}, &schedulerv1.VersionReady{}, &schedulerv1.VersionFailed{}, &schedulerv1.VersionDeleted{}, &schedulerv1.EndpointChanged{},
+			&schedulerv1.RolloutStarted{}, &schedulerv1.RolloutAborted{})
 	})
 	return group.Wait()
 }
@@ -44,6 +46,16 @@ func (s *Service) learn(ctx context.Context, event proto.Message) error {
 		return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
 			return s.deps.Store.SetConfigurationVersion(ctx, tx, e.GetTargetId(), e.GetVersionId(), false)
 		})
+	case *schedulerv1.VersionReady:
+		return s.learnReady(ctx, e.GetVersionId())
+	case *schedulerv1.VersionDeleted:
+		return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
+			return s.deps.Store.MarkDeleted(ctx, tx, e.GetVersionId())
+		})
+	case *schedulerv1.RolloutStarted:
+		return s.recordTried(ctx, e.GetVersionId())
+	case *schedulerv1.RolloutAborted:
+		return s.learnTried(ctx, e.GetVersionId())
 	case *schedulerv1.EndpointChanged:
 		return s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
 			return s.deps.Store.SetReady(ctx, tx, e.GetTargetId(), e.GetReady())
@@ -65,7 +77,18 @@ func (s *Service) learnLive(ctx context.Context, e *schedulerv1.VersionLive) err
 	if err != nil {
 		return err
 	}
-	return s.recordLive(ctx, version, e.GetUserParams())
+	return s.recordLive(ctx, version, store.Switch{Number: e.GetSwitchNumber(), By: e.GetBy(), UserParams: e.GetUserParams()})
+}
+
+func (s *Service) learnReady(ctx context.Context, versionID string) error {
+	version, err := s.deps.Store.FindVersion(ctx, versionID)
+	if fault.NotFound.Is(err) {
+		return nil // the app has been deleted since
+	}
+	if err != nil {
+		return err
+	}
+	return s.recordReady(ctx, version)
 }
 
 // followApps redeploys configurations whose app has a newer live version. It begins

@@ -98,12 +98,15 @@ var versionStates = map[store.State]registryv1.VersionState{
 	store.Live:    registryv1.VersionState_VERSION_STATE_LIVE,
 	store.Retired: registryv1.VersionState_VERSION_STATE_RETIRED,
 	store.Failed:  registryv1.VersionState_VERSION_STATE_FAILED,
+	store.Ready:   registryv1.VersionState_VERSION_STATE_READY,
+	store.Deleted: registryv1.VersionState_VERSION_STATE_DELETED,
 }
 
 func versionProto(v store.Version) *registryv1.Version {
 	res := &registryv1.Version{
 		VersionId: v.ID, AppId: v.AppID, Number: v.Number, BundleId: v.BundleID, State: versionStates[v.State], Error: v.Error,
 		DeploymentMetadata: metadataProto(v.Metadata), CreatorId: v.CreatorID, CreatedAt: timestamppb.New(v.CreatedAt),
+		BundleDigest: v.Digest, LiveBy: v.LiveBy,
 	}
 	if !v.LiveAt.IsZero() {
 		res.LiveAt = timestamppb.New(v.LiveAt)

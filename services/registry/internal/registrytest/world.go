@@ -34,14 +34,20 @@ const Domain = "apps.test"
 // World is a registry with its neighbours.
 type World struct {
 	Apps     registryv1.AppsServiceClient
+	Versions registryv1.VersionsServiceClient
+	Rollouts registryv1.RolloutsServiceClient
 	Accounts registryv1.AccountsServiceClient
 	Access   registryv1.AccessServiceClient
 	Limits   registryv1.LimitsServiceClient
 	// Service is what is behind Apps.
 	Service   *apps.Service
 	Scheduler *Scheduler
-	Secrets   *Secrets
-	Clock     *Clock
+	// Moves is the scheduler's part that moves apps between versions.
+	Moves *Versions
+	// Trials is its part that tries them.
+	Trials  *Rollouts
+	Secrets *Secrets
+	Clock   *Clock
 	// Admin administers the organisation that every World has.
 	Admin principal.Principal
 
@@ -52,22 +58,34 @@ type World struct {
 func New(t *testing.T, db *sqldb.DB) *World {
 	t.Helper()
 	w := &World{db: db, Scheduler: &Scheduler{}, Secrets: &Secrets{}, Clock: &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	w.Moves = &Versions{Scheduler: w.Scheduler, Facts: map[string]*schedulerv1.VersionFacts{}}
+	w.Trials = &Rollouts{}
 	dir := grpctest.SocketDir(t)
-	grpctest.ServeAt(t, dir, "scheduler", func(s grpc.ServiceRegistrar) { schedulerv1.RegisterDeploymentsServiceServer(s, w.Scheduler) })
+	grpctest.ServeAt(t, dir, "scheduler", func(s grpc.ServiceRegistrar) {
+		schedulerv1.RegisterDeploymentsServiceServer(s, w.Scheduler)
+		schedulerv1.RegisterVersionsServiceServer(s, w.Moves)
+		schedulerv1.RegisterRolloutsServiceServer(s, w.Trials)
+	})
 	grpctest.ServeAt(t, dir, "secretsbroker", func(s grpc.ServiceRegistrar) { secretsv1.RegisterSecretsServiceServer(s, w.Secrets) })
 	rows := store.New(db)
 	people := accounts.NewService(accounts.Deps{Store: rows, Now: w.Clock.Now})
+	scheduler := grpctest.Dial(t, dir, "scheduler")
 	w.Service = apps.NewService(apps.Deps{
-		Store: rows, Scheduler: schedulerv1.NewDeploymentsServiceClient(grpctest.Dial(t, dir, "scheduler")),
-		Secrets: secretsv1.NewSecretsServiceClient(grpctest.Dial(t, dir, "secretsbroker")),
-		Places:  apps.Places{Scheme: "https", Domain: Domain}, Log: grpctest.Logger(t), Now: w.Clock.Now, Changed: apps.NewBroadcast(),
+		Store: rows, Scheduler: schedulerv1.NewDeploymentsServiceClient(scheduler), Versions: schedulerv1.NewVersionsServiceClient(scheduler),
+		Rollouts: schedulerv1.NewRolloutsServiceClient(scheduler),
+		Secrets:  secretsv1.NewSecretsServiceClient(grpctest.Dial(t, dir, "secretsbroker")),
+		Places:   apps.Places{Scheme: "https", Domain: Domain}, Log: grpctest.Logger(t), Now: w.Clock.Now, Changed: apps.NewBroadcast(),
 	})
 	conn := grpctest.Serve(t, func(s grpc.ServiceRegistrar) {
 		registryv1.RegisterAppsServiceServer(s, w.Service)
+		registryv1.RegisterVersionsServiceServer(s, w.Service)
+		registryv1.RegisterRolloutsServiceServer(s, w.Service)
 		registryv1.RegisterAccountsServiceServer(s, people)
 		registryv1.RegisterAccessServiceServer(s, access.NewService(rows))
 		registryv1.RegisterLimitsServiceServer(s, limits.NewService(limits.Deps{Store: rows, Now: w.Clock.Now, Changed: apps.NewBroadcast()}))
 	})
+	w.Rollouts = registryv1.NewRolloutsServiceClient(conn)
+	w.Versions = registryv1.NewVersionsServiceClient(conn)
 	w.Limits = registryv1.NewLimitsServiceClient(conn)
 	w.Apps, w.Accounts, w.Access = registryv1.NewAppsServiceClient(conn), registryv1.NewAccountsServiceClient(conn), registryv1.NewAccessServiceClient(conn)
 	w.Admin = w.bootstrap(t, people)

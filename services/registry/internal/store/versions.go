@@ -18,6 +18,8 @@ const (
 	Live    State = "live"
 	Retired State = "retired"
 	Failed  State = "failed"
+	Ready   State = "ready"   // it is up and waits to be promoted
+	Deleted State = "deleted" // its number stays taken
 )
 
 // Version is a row of versions.
@@ -29,6 +31,10 @@ type Version struct {
 	Error, Metadata    string
 	CreatorID          string
 	CreatedAt, LiveAt  time.Time
+	// LiveBy is the user who had it made live, the last time.
+	LiveBy string
+	// Digest is that of what was uploaded; empty for a server that runs elsewhere.
+	Digest string
 }
 
 // Upload is a row of uploads.
@@ -58,12 +64,13 @@ func (s *Store) LatestUpload(ctx context.Context, appID string) (Upload, error) 
 	return one(u, err, "nothing was uploaded")
 }
 
-const selectVersion = `SELECT version_id, app_id, number, upload_id, bundle_id, state, error, metadata, creator_id, created_at, live_at FROM versions`
+const selectVersion = `SELECT version_id, app_id, number, upload_id, bundle_id, state, error, metadata, creator_id, created_at, live_at, live_by,
+	COALESCE((SELECT digest FROM uploads WHERE uploads.upload_id = versions.upload_id), '') FROM versions`
 
 func scanVersion(row scanner) (Version, error) {
 	var v Version
 	var created, live int64
-	err := row.Scan(&v.ID, &v.AppID, &v.Number, &v.UploadID, &v.BundleID, &v.State, &v.Error, &v.Metadata, &v.CreatorID, &created, &live)
+	err := row.Scan(&v.ID, &v.AppID, &v.Number, &v.UploadID, &v.BundleID, &v.State, &v.Error, &v.Metadata, &v.CreatorID, &created, &live, &v.LiveBy, &v.Digest)
 	v.CreatedAt, v.LiveAt = fromMillis(created), fromMillis(live)
 	return v, err
 }
@@ -80,12 +87,18 @@ func (s *Store) FindVersion(ctx context.Context, versionID string) (Version, err
 	return one(v, err, "no such version")
 }
 
-// ListVersions lists versions below a number (0: all), newest first.
+// VersionNumbered finds a version of an app by its number.
+func (s *Store) VersionNumbered(ctx context.Context, appID string, number int64) (Version, error) {
+	v, err := scanVersion(s.db.QueryRow(ctx, selectVersion+` WHERE app_id = ? AND number = ?`, appID, number))
+	return one(v, err, "no such version")
+}
+
+// ListVersions lists versions below a number (0: all) that are not deleted, newest first.
 func (s *Store) ListVersions(ctx context.Context, appID string, below int64, limit int) ([]Version, error) {
 	if below == 0 {
 		below = 1 << 62
 	}
-	rows, err := s.db.Query(ctx, selectVersion+` WHERE app_id = ? AND number < ? ORDER BY number DESC LIMIT ?`, appID, below, limit)
+	rows, err := s.db.Query(ctx, selectVersion+` WHERE app_id = ? AND number < ? AND state <> ? ORDER BY number DESC LIMIT ?`, appID, below, Deleted, limit)
 	return collect(rows, err, scanVersion)
 }
 
@@ -121,9 +134,29 @@ func (s *Store) LiveVersion(ctx context.Context, tx *sqldb.Tx, appID string) (Ve
 // overtaken is why a version that nobody waited for never served.
 const overtaken = "a newer version was deployed before this one had begun"
 
-// MarkLive makes a version the live one of its app, and ends what came before it.
-func (s *Store) MarkLive(ctx context.Context, tx *sqldb.Tx, v Version, params []string, now time.Time) error {
-	text, err := json.Marshal(append([]string{}, params...))
+// Switches tells in tx which switch of the scheduler made an app's live version live.
+func (s *Store) Switches(ctx context.Context, tx *sqldb.Tx, appID string) (int64, error) {
+	var n int64
+	if err := tx.QueryRow(ctx, `SELECT switches FROM apps WHERE app_id = ?`, appID).Scan(&n); err != nil {
+		return one(n, err, "no such app")
+	}
+	return n, nil
+}
+
+// A Switch is what the scheduler tells of how a version became live.
+type Switch struct {
+	// Number is which switch of the app it was; 0: not known.
+	Number int64
+	// By is the user who had it done.
+	By string
+	// UserParams are dotted names of what each user of the app brings.
+	UserParams []string
+}
+
+// MarkLive makes a version the live one of its app, by a switch of the scheduler, and ends
+// what came before it.
+func (s *Store) MarkLive(ctx context.Context, tx *sqldb.Tx, v Version, by Switch, now time.Time) error {
+	text, err := json.Marshal(append([]string{}, by.UserParams...))
 	if err != nil {
 		return err
 	}
@@ -132,9 +165,10 @@ func (s *Store) MarkLive(ctx context.Context, tx *sqldb.Tx, v Version, params []
 		args  []any
 	}{
 		{`UPDATE versions SET state = ? WHERE app_id = ? AND state = ?`, []any{Retired, v.AppID, Live}},
+		{`UPDATE versions SET state = ? WHERE app_id = ? AND state = ? AND number < ?`, []any{Retired, v.AppID, Ready, v.Number}},
 		{`UPDATE versions SET state = ?, error = ? WHERE app_id = ? AND state = ? AND number < ?`, []any{Failed, overtaken, v.AppID, Pending, v.Number}},
-		{`UPDATE versions SET state = ?, error = '', live_at = ? WHERE version_id = ?`, []any{Live, millis(now), v.ID}},
-		{`UPDATE apps SET live_version_id = ?, user_params = ?, updated_at = ? WHERE app_id = ?`, []any{v.ID, string(text), millis(now), v.AppID}},
+		{`UPDATE versions SET state = ?, error = '', live_at = ?, live_by = ? WHERE version_id = ?`, []any{Live, millis(now), by.By, v.ID}},
+		{`UPDATE apps SET live_version_id = ?, user_params = ?, switches = ?, updated_at = ? WHERE app_id = ?`, []any{v.ID, string(text), by.Number, millis(now), v.AppID}},
 		{`UPDATE addresses SET ready = ? WHERE target_id = ?`, []any{true, v.AppID}},
 	}
 	for _, step := range steps {
@@ -147,8 +181,8 @@ func (s *Store) MarkLive(ctx context.Context, tx *sqldb.Tx, v Version, params []
 
 // MarkRetired records of a version that it served, and that a newer one does now.
 func (s *Store) MarkRetired(ctx context.Context, tx *sqldb.Tx, versionID string, now time.Time) error {
-	_, err := tx.Exec(ctx, `UPDATE versions SET state = ?, error = '', live_at = ? WHERE version_id = ? AND state <> ?`,
-		Retired, millis(now), versionID, Retired)
+	_, err := tx.Exec(ctx, `UPDATE versions SET state = ?, error = '', live_at = ? WHERE version_id = ? AND state IN (?, ?, ?)`,
+		Retired, millis(now), versionID, Pending, Ready, Failed)
 	if err != nil {
 		return fmt.Errorf("mark version retired: %w", err)
 	}
@@ -160,6 +194,43 @@ func (s *Store) MarkFailed(ctx context.Context, tx *sqldb.Tx, versionID, reason 
 	_, err := tx.Exec(ctx, `UPDATE versions SET state = ?, error = ? WHERE version_id = ? AND state = ?`, Failed, reason, versionID, Pending)
 	if err != nil {
 		return fmt.Errorf("mark version failed: %w", err)
+	}
+	return nil
+}
+
+// MarkReady records of a pending version that it is up and waits; older ones that did do
+// not any more.
+func (s *Store) MarkReady(ctx context.Context, tx *sqldb.Tx, v Version) error {
+	_, err := tx.Exec(ctx, `UPDATE versions SET state = ? WHERE version_id = ? AND state = ?`, Ready, v.ID, Pending)
+	if err == nil {
+		_, err = tx.Exec(ctx, `UPDATE versions SET state = ? WHERE app_id = ? AND state = ? AND number < ?`, Retired, v.AppID, Ready, v.Number)
+	}
+	if err != nil {
+		return fmt.Errorf("mark version ready: %w", err)
+	}
+	return nil
+}
+
+// MarkTried records that a version that does not serve is up again, to be tried.
+func (s *Store) MarkTried(ctx context.Context, tx *sqldb.Tx, versionID string) error {
+	if _, err := tx.Exec(ctx, `UPDATE versions SET state = ? WHERE version_id = ? AND state = ?`, Ready, versionID, Retired); err != nil {
+		return fmt.Errorf("mark version tried: %w", err)
+	}
+	return nil
+}
+
+// MarkUntried records that a version that waited is over, for its trial is.
+func (s *Store) MarkUntried(ctx context.Context, tx *sqldb.Tx, versionID string) error {
+	if _, err := tx.Exec(ctx, `UPDATE versions SET state = ? WHERE version_id = ? AND state = ?`, Retired, versionID, Ready); err != nil {
+		return fmt.Errorf("mark version untried: %w", err)
+	}
+	return nil
+}
+
+// MarkDeleted records that a version is gone for good; a live one cannot be.
+func (s *Store) MarkDeleted(ctx context.Context, tx *sqldb.Tx, versionID string) error {
+	if _, err := tx.Exec(ctx, `UPDATE versions SET state = ? WHERE version_id = ? AND state <> ?`, Deleted, versionID, Live); err != nil {
+		return fmt.Errorf("mark version deleted: %w", err)
 	}
 	return nil
 }

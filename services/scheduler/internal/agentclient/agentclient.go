@@ -45,13 +45,18 @@ type answer struct {
 
 // open initializes a session and returns the server's answer.
 func (s *session) open(ctx context.Context) (json.RawMessage, error) {
-	result, err := s.call(ctx, "initialize", map[string]any{
-		"protocolVersion": protocol, "capabilities": map[string]any{}, "clientInfo": map[string]string{"name": "agentcloud", "version": "1"},
-	})
+	result, err := s.call(ctx, "initialize", hello())
 	if err != nil {
 		return nil, err
 	}
 	return result, s.notify(ctx, "notifications/initialized")
+}
+
+// hello are the params of initialize.
+func hello() map[string]any {
+	return map[string]any{
+		"protocolVersion": protocol, "capabilities": map[string]any{}, "clientInfo": map[string]string{"name": "agentcloud", "version": "1"},
+	}
 }
 
 // call asks and waits for the answer.

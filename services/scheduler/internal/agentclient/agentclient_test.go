@@ -71,6 +71,80 @@ func serve(t *testing.T, h http.Handler) string {
 	return s.URL
 }
 
+func TestCall(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		a := &agent{stream: stream, answers: map[string]string{"initialize": offers(`"tools":{}`), "tools/call": `"result":{"content":[],"isError":true}`}}
+		got, err := agentclient.Prober{}.Call(t.Context(), serve(t, a), "add", nil)
+		if want := `{"content":[],"isError":true}`; err != nil || string(got) != want {
+			t.Errorf("Call() = %s, %v; want %s", got, err, want)
+		}
+		if a.closed.Load() != 1 || a.bad.Load() != 0 {
+			t.Errorf("%d sessions ended, %d bad requests", a.closed.Load(), a.bad.Load())
+		}
+	}
+	refuses := &agent{answers: map[string]string{"initialize": offers(`"tools":{}`), "tools/call": `"error":{"code":-32602,"message":"unknown tool"}`}}
+	if got, err := (agentclient.Prober{}).Call(t.Context(), serve(t, refuses), "add", nil); err == nil || !strings.Contains(err.Error(), "unknown tool") {
+		t.Errorf("Call() of a tool that is not there = %s, %v", got, err)
+	}
+}
+
+// listened is a server of the older transport; it answers initialize with what is given.
+func listened(t *testing.T, answer string) string {
+	t.Helper()
+	said := make(chan string, 1)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /sse", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = fmt.Fprint(w, "event: endpoint\r\ndata: /messages/?session_id=ses\r\n\r\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case text := <-said:
+			_, _ = fmt.Fprintf(w, ": ping\n\nevent: message\ndata: %s\n\n", text)
+			_ = http.NewResponseController(w).Flush()
+		case <-r.Context().Done():
+		}
+		if answer != "" {
+			<-r.Context().Done()
+		}
+	})
+	mux.HandleFunc("POST /messages/", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.URL.Query().Get("session_id") == "ses" && strings.Contains(string(body), `"initialize"`) {
+			said <- answer
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})
+	return serve(t, mux)
+}
+
+func TestGreetSSE(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ answer, want string }{
+		"it answers":   {answer: `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		"it refuses":   {answer: `{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}`, want: "answers with an error"},
+		"it goes away": {want: "ended without an answer"},
+	} {
+		err := agentclient.Prober{}.GreetSSE(t.Context(), listened(t, tt.answer))
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: GreetSSE() = %v, want %q", name, err, tt.want)
+		}
+	}
+	away := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, "event: endpoint\ndata: http://127.0.0.1:1/messages/\n\n")
+	}))
+	if err := (agentclient.Prober{}).GreetSSE(t.Context(), away); err == nil || !strings.Contains(err.Error(), "not on the server") {
+		t.Errorf("GreetSSE() of a server that names another = %v", err)
+	}
+	sent := serve(t, http.RedirectHandler("http://127.0.0.1:1/", http.StatusTemporaryRedirect))
+	if err := (agentclient.Prober{}).GreetSSE(t.Context(), sent); err == nil || !strings.Contains(err.Error(), "307") {
+		t.Errorf("GreetSSE() of a server that sends one on = %v", err)
+	}
+	if err := (agentclient.Prober{}).GreetSSE(t.Context(), serve(t, http.NotFoundHandler())); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("GreetSSE() of a server without = %v", err)
+	}
+}
+
 func TestCapture(t *testing.T) {
 	t.Parallel()
 	everything := map[string]string{

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -14,8 +15,33 @@ type Prober struct{}
 
 // Capture asks a server for everything it offers.
 func (Prober) Capture(ctx context.Context, serverURL string) (store.Capture, error) {
-	s := &session{url: serverURL + "/mcp", http: &http.Client{Timeout: callLimit}}
+	s := &session{url: serverURL + "/mcp", http: client(callLimit)}
 	return s.captureAll(ctx)
+}
+
+// endLimit is how long the end of a session may take, of which nobody has a use.
+const endLimit = 2 * time.Second
+
+// client goes where it is sent and nowhere else: an agent must not send it on.
+func client(timeout time.Duration) *http.Client {
+	return &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// Call calls a tool in a session of its own. How long that may take is for ctx to say.
+func (Prober) Call(ctx context.Context, serverURL, tool string, arguments json.RawMessage) (json.RawMessage, error) {
+	s := &session{url: serverURL + "/mcp", http: client(0)}
+	if _, err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	defer func() {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+		defer cancel()
+		s.close(ending)
+	}()
+	if len(arguments) == 0 {
+		arguments = json.RawMessage("{}")
+	}
+	return s.call(ctx, "tools/call", map[string]any{"name": tool, "arguments": arguments})
 }
 
 // captureAll opens a session, captures, and ends it.

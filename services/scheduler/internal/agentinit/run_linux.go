@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,27 +30,37 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "prepare the agent's first process:", err)
 		return exitInit
 	}
-	if !pass() {
+	if !pass(gateFD) {
 		return exitInit // the runtime died before the agent began
 	}
-	pid, err := start(args)
+	agent, err := begin(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "start the agent:", err)
 		return exitInit
 	}
 	go func() {
 		for s := range signals {
-			_ = syscall.Kill(pid, s.(syscall.Signal)) //nolint:forcetypeassert // Notify gives nothing else
+			_ = syscall.Kill(agent.pid, s.(syscall.Signal)) //nolint:forcetypeassert // Notify gives nothing else
 		}
 	}()
-	code := reap(pid)
+	debug.FreeOSMemory() // what the whole program's packages need, this process does not
+	code := agent.wait()
 	killOrphans()
 	return code
 }
 
+// contained says whether this is the first process of a namespace.
+func contained() bool { return os.Getpid() == 1 }
+
+// child is the agent.
+type child struct {
+	pid  int
+	wait func() int // until its end, and returns its exit code
+}
+
 // prepare gives a new PID namespace its own view of /proc.
 func prepare() error {
-	if os.Getpid() != 1 {
+	if !contained() {
 		return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -59,17 +70,30 @@ func prepare() error {
 }
 
 // pass waits until the runtime has put limits on this process.
-func pass() bool {
-	gate := os.NewFile(gateFD, "gate")
+func pass(fd uintptr) bool {
+	gate := os.NewFile(fd, "gate")
 	defer gate.Close() //nolint:errcheck // read only
 	var b [1]byte
 	n, err := gate.Read(b[:])
 	return n == 1 && err == nil
 }
 
-func start(args []string) (int, error) {
+// begin has the agent forked where there is a zygote, and starts it where there is none.
+func begin(args []string) (*child, error) {
+	if len(args) > 0 {
+		if groups, ok := strings.CutPrefix(args[0], orderFlag); ok {
+			args = args[1:]
+			if agent := fork(args, groups); agent != nil {
+				return agent, nil
+			}
+		}
+	}
+	return start(args)
+}
+
+func start(args []string) (*child, error) {
 	if len(args) == 0 {
-		return 0, errors.New("no program was named")
+		return nil, errors.New("no program was named")
 	}
 	cmd := exec.Command(args[0], args[1:]...) //nolint:gosec // this is what it is for
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -78,12 +102,12 @@ func start(args []string) (int, error) {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return nil, err
 	}
 	for _, f := range cmd.ExtraFiles {
 		_ = f.Close() // so that the pipes end with the agent
 	}
-	return cmd.Process.Pid, nil
+	return &child{pid: cmd.Process.Pid, wait: func() int { return reap(cmd.Process.Pid) }}, nil
 }
 
 // reap waits for the agent and for every orphan until the agent has ended.
@@ -96,19 +120,23 @@ func reap(pid int) int {
 			continue
 		case err != nil:
 			return exitInit
-		case ended != pid:
-			continue
-		case status.Signaled():
-			return signalBase + int(status.Signal())
-		default:
-			return status.ExitStatus()
+		case ended == pid:
+			return exitCode(status)
 		}
 	}
 }
 
+// exitCode is an end in the words of a shell.
+func exitCode(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return signalBase + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
 // killOrphans ends what the agent left behind where no namespace does it.
 func killOrphans() {
-	if os.Getpid() == 1 {
+	if contained() {
 		return
 	}
 	for range sweeps {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/id"
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
@@ -40,7 +41,8 @@ func (s *Service) Connect(ctx context.Context, req *schedulerv1.ConnectRequest) 
 	if err := s.goLive(ctx, req, capture); err != nil {
 		return nil, err
 	}
-	return &schedulerv1.ConnectResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE}, nil
+	v, err := s.deps.Store.Version(ctx, req.GetVersionId())
+	return &schedulerv1.ConnectResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE, SwitchNumber: v.Switched}, err
 }
 
 // reason is what a person may read of a handshake that did not work: the address is
@@ -72,15 +74,26 @@ func (s *Service) goLive(ctx context.Context, req *schedulerv1.ConnectRequest, c
 	if err := s.deps.Store.SetCapture(ctx, v.ID, capture); err != nil {
 		return err
 	}
-	if err := s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error { return s.steps.switchIn(ctx, tx, v) }); err != nil {
+	if err := s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error { return s.steps.switchIn(ctx, tx, v, principal.From(ctx).UserID) }); err != nil {
 		return err
 	}
 	if err := s.steps.publish(ctx, v); err != nil {
 		return err
 	}
-	old, err := s.deps.Store.NewestDraining(ctx, v.TargetID)
-	if err != nil || old == "" {
+	if err := s.deps.Schedules.Apply(ctx, v.TargetID); err != nil {
+		s.deps.Log.WarnContext(ctx, "the schedules of a connected app are not yet as they should be", "target", v.TargetID, "error", err)
+	}
+	replaced, err := s.steps.replaced(ctx, v.TargetID)
+	if err != nil {
 		return err
 	}
-	return s.startRetire(ctx, store.Version{ID: old, TargetID: v.TargetID, OrgID: v.OrgID})
+	for _, old := range append(replaced.Cooled, replaced.Old) {
+		if old == "" {
+			continue
+		}
+		if err := s.startRetire(ctx, store.Version{ID: old, TargetID: v.TargetID, OrgID: v.OrgID}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

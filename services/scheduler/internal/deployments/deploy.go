@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
@@ -20,23 +21,40 @@ import (
 const (
 	// longestDeploy bounds one call; the deploy itself goes on.
 	longestDeploy = 10 * time.Minute
-	retryAfter    = 500 * time.Millisecond
+	// longestQueue is how long a deploy waits for an earlier one of the same app. It ends
+	// before the public command line hangs up after 300 s, so that its user is told why.
+	longestQueue = 4 * time.Minute
+	// longestStart is how long a deploy that was written down may take to start: one that
+	// has not by then never will, since its starter died.
+	longestStart = 15 * time.Second
+	retryAfter   = 500 * time.Millisecond
 )
 
+// errUnderWay is that another version of the app is being deployed.
+var errUnderWay = errors.New("another deploy is under way")
+
 // Deploy starts the durable deploy of a version, or joins it, and answers at its end.
+// It waits for another deploy of the app to end first.
 func (s *Service) Deploy(ctx context.Context, req *schedulerv1.DeployRequest) (*schedulerv1.DeployResponse, error) {
 	if err := checkDeploy(req); err != nil {
 		return nil, err
 	}
+	return patient(ctx, s, longestQueue, func(ctx context.Context) (*schedulerv1.DeployResponse, error) { return s.attempt(ctx, req) })
+}
+
+// patient tries again while Temporal is away: what was begun goes on, or begins when it is
+// back. It waits for another deploy of the app for as long as queue.
+func patient[A any](ctx context.Context, s *Service, queue time.Duration, try func(context.Context) (*A, error)) (*A, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestDeploy)
 	defer cancel()
 	defer s.untilDraining(cancel)()
+	queued := time.Now().Add(queue)
 	for {
-		answer, err := s.attempt(ctx, req)
-		if answer != nil || !fault.Unavailable.Is(err) || s.draining() {
+		answer, err := try(ctx)
+		again := fault.Unavailable.Is(err) || errors.Is(err, errUnderWay) && time.Now().Before(queued)
+		if answer != nil || !again || s.draining() {
 			return answer, err
 		}
-		// Temporal is away; the deploy goes on, or begins, when it is back.
 		select {
 		case <-ctx.Done():
 			return nil, s.late(ctx, err)
@@ -114,12 +132,23 @@ func (s *Service) outcome(ctx context.Context, req *schedulerv1.DeployRequest) (
 		return nil, fault.Invalid.Errorf("this version belongs to another app")
 	}
 	switch v.State {
-	case store.Live, store.Draining, store.Gone:
-		return &schedulerv1.DeployResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE, UserParams: v.UserParams}, nil
+	case store.Live, store.Draining, store.Gone, store.Ready:
+		return deployed(v), nil
 	case store.Failed:
 		return &schedulerv1.DeployResponse{Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_FAILED, Error: v.Error, UserParams: v.UserParams}, nil
 	}
 	return nil, nil
+}
+
+// deployed is the answer for a version that came up.
+func deployed(v store.Version) *schedulerv1.DeployResponse {
+	answer := &schedulerv1.DeployResponse{
+		Outcome: schedulerv1.DeployOutcome_DEPLOY_OUTCOME_LIVE, UserParams: v.UserParams, SwitchNumber: v.Switched, Notices: notices(v),
+	}
+	if v.Switched == 0 { // it waits, or has waited and was never promoted
+		answer.Outcome = schedulerv1.DeployOutcome_DEPLOY_OUTCOME_READY
+	}
+	return answer
 }
 
 // variables are those of the request, or of the app that a configuration is one of.
@@ -156,46 +185,52 @@ func (s *Service) begin(ctx context.Context, req *schedulerv1.DeployRequest) (cl
 		if err := s.underWay(ctx, c, v.TargetID, pending); err != nil {
 			return nil, err
 		}
-		_, err = s.deps.Store.BeginDeploy(ctx, v, pending, s.deps.Now())
+		pending, err = s.deps.Store.BeginDeploy(ctx, v, pending, s.deps.Now())
+		if err != nil && pending != "" { // another one that waited was first
+			return nil, s.busy(ctx, pending)
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s.start(ctx, c, v)
+	return s.start(ctx, c, v, flow.DeployWorkflow)
 }
 
-// underWay fails with fault.Conflict while the deploy of the pending version runs.
+// underWay fails with errUnderWay while the deploy of the pending version runs, or may
+// be about to.
 func (s *Service) underWay(ctx context.Context, c client.Client, targetID, pending string) error {
 	d, err := c.DescribeWorkflowExecution(ctx, flow.DeployID(targetID), "")
-	if namespaces.IsNotFound(err) {
-		return nil // its starter died in between
-	}
-	if err != nil {
+	if err != nil && !namespaces.IsNotFound(err) {
 		return namespaces.Fault(err, "Temporal does not answer")
 	}
-	if d.GetWorkflowExecutionInfo().GetStatus() != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
-		return nil
+	if err == nil && d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+		return s.busy(ctx, pending)
 	}
-	return s.busy(ctx, pending)
+	v, err := s.deps.Store.Version(ctx, pending)
+	if err == nil && s.deps.Now().Sub(v.CreatedAt) < longestStart {
+		return s.busy(ctx, pending)
+	}
+	return nil
 }
 
 func (s *Service) busy(ctx context.Context, versionID string) error {
 	v, err := s.deps.Store.Version(ctx, versionID)
 	if err != nil {
-		return fault.Conflict.Wrap(err, "a deploy of this app is under way; try again when it has ended")
+		return fault.Conflict.Wrap(errors.Join(errUnderWay, err), "a deploy of this app is under way; try again when it has ended")
 	}
-	return fault.Conflict.Errorf("a deploy of this app (version %d) is under way; try again when it has ended", v.Number)
+	return fault.Conflict.Wrap(errUnderWay, "a deploy of this app (version %d) is under way; try again when it has ended", v.Number)
 }
 
-// start starts the deploy, or joins the one that runs when it is of this version.
-func (s *Service) start(ctx context.Context, c client.Client, v store.Version) (client.WorkflowRun, error) {
+// start starts the deploy or promotion, or joins the one that runs when it is of this
+// version.
+func (s *Service) start(ctx context.Context, c client.Client, v store.Version, name string) (client.WorkflowRun, error) {
 	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: flow.DeployID(v.TargetID), TaskQueue: flow.SystemQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		Memo:                     map[string]any{flow.MemoVersion: v.ID},
-	}, flow.DeployWorkflow, flow.DeployInput{
-		Version:  flow.Version{TargetID: v.TargetID, OrgID: v.OrgID, VersionID: v.ID},
+	}, name, flow.DeployInput{
+		Version:  flow.Version{TargetID: v.TargetID, OrgID: v.OrgID, VersionID: v.ID, By: principal.From(ctx).UserID},
 		Patience: s.deps.Patience,
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -32,6 +33,10 @@ type recorder interface {
 // however many there are.
 func (s *steps) CountOpen(ctx context.Context, in flow.Version) (flow.OpenRuns, error) {
 	defer beat(ctx)()
+	return s.countOpen(ctx, in)
+}
+
+func (s *steps) countOpen(ctx context.Context, in flow.Version) (flow.OpenRuns, error) {
 	var open flow.OpenRuns
 	c, err := s.clients.Client(ctx, in.OrgID)
 	if err != nil {
@@ -56,7 +61,10 @@ func count(ctx context.Context, c client.Client, query string) (int64, error) {
 // StopRole drains and ends the version's processes of one role.
 func (s *steps) StopRole(ctx context.Context, in flow.Version, role agentenv.Role) error {
 	defer beat(ctx)()
-	defer s.starting.take(in.VersionID)()
+	defer s.starting.Take(in.VersionID)()
+	if unwanted, err := s.store.Unwanted(ctx, in.VersionID); err != nil || !unwanted {
+		return err // it was promoted meanwhile
+	}
 	if err := s.runtime.Stop(ctx, in.TargetID, in.VersionID, role); err != nil {
 		s.log.WarnContext(ctx, "an old version was not drained", "target", in.TargetID, "version", in.VersionID, "role", role, "error", err)
 		return errors.New("the old version was not drained")
@@ -71,11 +79,25 @@ func (s *steps) FinishRetire(ctx context.Context, in flow.Version) error {
 	if err := s.store.Retire(ctx, in.VersionID, s.now()); err != nil {
 		return errors.New("the end of the old version was not recorded")
 	}
+	v, err := s.store.Version(ctx, in.VersionID)
+	if err == nil && v.State != store.Gone {
+		return nil // it was promoted meanwhile
+	}
 	if err := s.end(ctx, store.Version{ID: in.VersionID, TargetID: in.TargetID}); err != nil {
 		return errors.New("the old version was not stopped")
 	}
 	s.failpoints.Hit(failpoint.OldDrained)
 	return nil
+}
+
+// WarmFor says how long the version stays up although nobody needs it.
+func (s *steps) WarmFor(ctx context.Context, in flow.Version) (time.Duration, error) {
+	defer beat(ctx)()
+	left, err := s.store.Warm(ctx, in.VersionID, s.now())
+	if err != nil {
+		return 0, errors.New("the version was not found in the store")
+	}
+	return left, nil
 }
 
 // EndDeploys terminates the workflows that could start something for the target.

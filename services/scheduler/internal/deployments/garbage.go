@@ -39,6 +39,9 @@ func (s *Service) collectGarbage(ctx context.Context) {
 func (s *Service) collectOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, collectLimit)
 	defer cancel()
+	if err := s.prune(ctx); err != nil {
+		return err
+	}
 	now := s.deps.Now() // a version that begins from here on is not on the list
 	bundles, artifacts, err := s.deps.Store.Needed(ctx, s.deps.Garbage.Keep)
 	if err != nil {

@@ -16,6 +16,11 @@ import (
 	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
 	secretsv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/secrets/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/histories"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/locks"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/queues"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/retries"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/tokens"
 )
@@ -39,6 +44,14 @@ type Options struct {
 	DrainSeconds int
 	// LogLevel of the agents.
 	LogLevel string
+	// MostProcesses bounds those of one role of a version.
+	MostProcesses int
+	// SleepAfter is how long nobody must have needed an agent until it sleeps; 0: it never does.
+	SleepAfter time.Duration
+	// Replays is what is done with past runs before a version goes live.
+	Replays ReplayOptions
+	// KeepWarm is how long the version that served before stays up; 0: it does not.
+	KeepWarm time.Duration
 }
 
 // launcher starts versions; all that starts one goes through it.
@@ -48,54 +61,113 @@ type launcher struct {
 	builds  builderv1.BuildsServiceClient
 	secrets secretsv1.SecretsServiceClient
 	clients clients
+	// passage puts back what past runs keep outside of their histories.
+	passage histories.Passage
 	options Options
 	log     *slog.Logger
 	now     func() time.Time
 	newID   func() string
 
+	// leaving are the servers that are about to end.
+	leaving leaving
+
 	// starting makes the starts and ends of one version happen one after another.
-	starting locks
+	starting locks.Locks
 }
 
-// ensure starts a version unless it runs. Settings are asked of the builder and values
-// of the secrets-broker anew each time, and neither is kept.
+// ensure starts what does not sleep of a version, unless it runs.
 func (l *launcher) ensure(ctx context.Context, versionID string) error {
-	defer l.starting.take(versionID)()
+	defer l.starting.Take(versionID)()
+	return l.start(ctx, versionID, "")
+}
+
+// start starts a version unless it runs, one role of it also when that sleeps; its caller
+// holds the lock. Settings are asked of the builder and values of the secrets-broker anew
+// each time, and neither is kept.
+func (l *launcher) start(ctx context.Context, versionID string, needed agentenv.Role) error {
 	v, err := l.wanted(ctx, versionID)
-	if err != nil {
-		return err
+	if err != nil || v.Capture.MCPURL != "" {
+		return err // nothing is to be started for what runs elsewhere
 	}
-	if _, runs := l.runtime.Look(v.TargetID, v.ID); runs || v.Capture.MCPURL != "" {
-		return nil // nothing is to be started for what runs, here or elsewhere
+	if _, runs := l.runtime.Look(v.TargetID, v.ID); runs {
+		if needed == "" {
+			return nil
+		}
+		return l.runtime.Start(ctx, v.TargetID, v.ID, needed, ScaleOf(v, l.options.MostProcesses).Least)
 	}
-	artifact, err := l.build(ctx, v)
-	if err != nil {
+	roles, err := l.toStart(ctx, v, needed)
+	if err != nil || len(roles) == 0 {
 		return err
 	}
 	// A worker gives up on a namespace that is not there.
 	if _, err := l.clients.Client(ctx, v.OrgID); err != nil {
 		return err
 	}
-	if err := l.dropRemoved(ctx, &v); err != nil {
-		return err
-	}
-	values, err := l.values(ctx, v, handles(artifact.GetManifest(), v.Params, v.Variables))
+	launch, err := l.load(ctx, v)
 	if err != nil {
 		return err
 	}
-	document, err := l.document(ctx, v, artifact, values)
+	launch.Roles, launch.Document.Histories = roles, l.pastRuns(ctx, v)
+	if launch.Count, err = l.count(ctx, v); err != nil {
+		return err
+	}
+	if err := l.known(ctx, v, &launch.Document); err != nil {
+		return err
+	}
+	limits, err := l.bound(ctx, v)
 	if err != nil {
 		return err
 	}
-	launch := Launch{TargetID: v.TargetID, AppID: v.AppID, OrgID: v.OrgID, VersionID: v.ID, Artifact: artifact, Document: document}
+	launch.Document.Slots = agentenv.Slots{Workflows: int(limits.Workflows), Steps: int(limits.Steps), Tools: int(limits.Tools)}
 	if err := l.runtime.Apply(ctx, launch); err != nil {
 		return err
 	}
 	// A removal that began meanwhile may have looked before there was anything to stop.
-	if _, err := l.wanted(ctx, versionID); err != nil {
+	if _, err := l.wanted(ctx, v.ID); err != nil {
 		return errors.Join(err, l.stop(ctx, v))
 	}
 	return nil
+}
+
+// load asks for everything that a version's code is started with. What it returns is
+// known to nobody yet.
+func (l *launcher) load(ctx context.Context, v store.Version) (Launch, error) {
+	artifact, err := l.build(ctx, v)
+	if err != nil {
+		return Launch{}, err
+	}
+	if err := l.dropRemoved(ctx, &v); err != nil {
+		return Launch{}, err
+	}
+	values, err := l.values(ctx, v, handles(artifact.GetManifest(), v.Params, v.Variables))
+	if err != nil {
+		return Launch{}, err
+	}
+	launch := Launch{TargetID: v.TargetID, AppID: v.AppID, OrgID: v.OrgID, VersionID: v.ID, Artifact: artifact}
+	if launch.Document, err = l.document(v, artifact, values); err != nil {
+		return launch, err
+	}
+	launch.Sidecars, err = sidecars(artifact, launch.Document)
+	return launch, err
+}
+
+// bound tells Temporal how fast the version's queues may be taken from, one of which is
+// new with it.
+func (l *launcher) bound(ctx context.Context, v store.Version) (store.QueueLimits, error) {
+	limits, set, err := l.store.QueueLimits(ctx, v.TargetID)
+	if err != nil || !set {
+		return limits, err
+	}
+	c, err := l.clients.Client(ctx, v.OrgID)
+	if err != nil {
+		return limits, err
+	}
+	for _, queue := range queues.Bounded(v.TargetID, v) {
+		if err := queues.Bound(ctx, c, v.OrgID, queue, limits); err != nil {
+			return limits, namespaces.Fault(err, "Temporal does not answer")
+		}
+	}
+	return limits, nil
 }
 
 // wanted finds a version that may run; it fails with fault.Conflict for any other.
@@ -121,7 +193,7 @@ func (l *launcher) wanted(ctx context.Context, versionID string) (store.Version,
 
 // end stops a version whatever its state.
 func (l *launcher) end(ctx context.Context, v store.Version) error {
-	defer l.starting.take(v.ID)()
+	defer l.starting.Take(v.ID)()
 	return l.stop(ctx, v)
 }
 
@@ -202,32 +274,38 @@ func (l *launcher) values(ctx context.Context, v store.Version, wanted []string)
 	return values, nil
 }
 
-// document says everything an agent needs to know, and mints the tokens by which it is
-// known from now on.
-func (l *launcher) document(ctx context.Context, v store.Version, a *builderv1.Artifact, values map[string]string) (agentenv.Launch, error) {
-	edge, callback := tokens.New(tokens.Edge), tokens.New(tokens.Callback)
-	instance := store.Instance{
-		ID: l.newID(), TargetID: v.TargetID, AppID: v.AppID, OrgID: v.OrgID, VersionID: v.ID,
-		EdgeHash: tokens.Hash(edge), CallbackHash: tokens.Hash(callback),
-	}
+// document says everything an agent needs to know but the tokens by which it is known.
+func (l *launcher) document(v store.Version, a *builderv1.Artifact, values map[string]string) (agentenv.Launch, error) {
+	instance := l.newID()
 	temporal := agentenv.Temporal{
 		Address: l.options.EdgeAddress, Namespace: v.OrgID, TaskQueue: agentenv.TaskQueue(v.TargetID),
-		ToolsQueue: agentenv.ToolsQueue(v.TargetID, v.ID), APIKey: edge, DeploymentName: v.TargetID, BuildID: v.ID,
-		Identity: strings.Join([]string{v.TargetID, v.ID, instance.ID}, "/"),
+		ToolsQueue: agentenv.ToolsQueue(v.TargetID, v.ID), DeploymentName: v.TargetID, BuildID: v.ID,
+		Identity: strings.Join([]string{v.TargetID, v.ID, instance}, "/"),
 	}
 	merged, err := settings(ingredients{manifest: a.GetManifest(), params: v.Params, values: values, temporal: temporal})
 	if err != nil {
 		return agentenv.Launch{}, fault.Invalid.Wrap(err, "the app's configuration files cannot be read as settings; check them and deploy again")
 	}
-	if err := l.store.ReplaceInstance(ctx, instance, l.now()); err != nil {
+	rules, err := retries.Of(a.GetManifest())
+	if err != nil {
 		return agentenv.Launch{}, err
 	}
 	return agentenv.Launch{
 		AppDir: a.GetAppPath(), Entry: a.GetEntry(), TargetID: v.TargetID, AppID: v.AppID, OrgID: v.OrgID, VersionID: v.ID,
-		InstanceID: instance.ID, AppName: v.AppName, Settings: merged, Env: environment(a.GetManifest(), v.Variables, values), Secrets: values,
-		Temporal: &temporal, Gateway: agentenv.Gateway{URL: l.options.CallbackURL, Token: callback},
-		Activity: l.options.Activity, StdioCommands: stdio(a), DrainSeconds: l.options.DrainSeconds, LogLevel: l.options.LogLevel,
+		InstanceID: instance, AppName: v.AppName, Settings: merged, Env: environment(a.GetManifest(), v.Variables, values), Secrets: values,
+		Temporal: &temporal, Gateway: agentenv.Gateway{URL: l.options.CallbackURL},
+		Activity: l.options.Activity, Retries: rules, StdioCommands: stdio(a), Program: program(a), DrainSeconds: l.options.DrainSeconds, LogLevel: l.options.LogLevel,
 	}, nil
+}
+
+// known mints the tokens by which an agent is known from now on, in place of those
+// that its version had.
+func (l *launcher) known(ctx context.Context, v store.Version, d *agentenv.Launch) error {
+	d.Temporal.APIKey, d.Gateway.Token = tokens.New(tokens.Edge), tokens.New(tokens.Callback)
+	return l.store.ReplaceInstance(ctx, store.Instance{
+		ID: d.InstanceID, TargetID: v.TargetID, AppID: v.AppID, OrgID: v.OrgID, VersionID: v.ID,
+		EdgeHash: tokens.Hash(d.Temporal.APIKey), CallbackHash: tokens.Hash(d.Gateway.Token),
+	}, l.now())
 }
 
 func stdio(a *builderv1.Artifact) map[string]agentenv.Command {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/poller"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
@@ -43,7 +44,7 @@ func (s *Service) Run(ctx context.Context) error {
 
 // restore fills the table of endpoints from the store; nobody is ready yet.
 func (s *Service) restore(ctx context.Context) ([]store.Version, error) {
-	versions, err := s.deps.Store.VersionsIn(ctx, store.Live, store.Draining)
+	versions, err := s.deps.Store.VersionsIn(ctx, store.Live, store.Ready, store.Draining)
 	if err != nil {
 		return nil, err
 	}
@@ -56,9 +57,18 @@ func (s *Service) restore(ctx context.Context) ([]store.Version, error) {
 		live[t.Live] = !t.Removing
 	}
 	for _, v := range versions {
-		if live[v.ID] {
-			s.deps.Table.Put(endpoint(v, Look{}))
+		if !live[v.ID] {
+			continue
 		}
+		asleep, err := s.steps.asleep(ctx, v.ID)
+		if err != nil {
+			return nil, err
+		}
+		e := s.steps.endpoint(v, Look{}, asleep)
+		if e.Canary, err = s.steps.canary(ctx, v.TargetID); err != nil {
+			return nil, err
+		}
+		s.deps.Table.Put(e)
 	}
 	return versions, nil
 }
@@ -68,7 +78,7 @@ func (s *Service) restore(ctx context.Context) ([]store.Version, error) {
 func (s *Service) relaunch(ctx context.Context, versions []store.Version) {
 	group := &errgroup.Group{}
 	group.SetLimit(startsAtOnce)
-	for _, state := range []store.State{store.Live, store.Draining} {
+	for _, state := range []store.State{store.Live, store.Ready, store.Draining} {
 		for _, v := range versions {
 			if v.State == state {
 				group.Go(func() error { s.bringBack(ctx, v); return nil })
@@ -91,7 +101,8 @@ func (s *Service) bringBack(ctx context.Context, v store.Version) {
 	}
 }
 
-// resume takes up removals and retirements whose starter died before Temporal knew.
+// resume takes up removals, promotions and retirements whose starter died before Temporal
+// knew.
 func (s *Service) resume(ctx context.Context) {
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, longestPause) {
 		err := s.resumeAll(ctx)
@@ -109,14 +120,11 @@ func (s *Service) resumeAll(ctx context.Context) error {
 		return err
 	}
 	for _, t := range targets {
-		if !t.Removing {
-			continue
-		}
-		if _, err := s.startRemove(ctx, t); err != nil {
+		if err := s.resumeOne(ctx, t); err != nil {
 			return err
 		}
 	}
-	draining, err := s.deps.Store.VersionsIn(ctx, store.Draining, store.Draining)
+	draining, err := s.deps.Store.VersionsIn(ctx, store.Draining)
 	if err != nil {
 		return err
 	}
@@ -128,6 +136,26 @@ func (s *Service) resumeAll(ctx context.Context) error {
 	return nil
 }
 
+func (s *Service) resumeOne(ctx context.Context, t store.Target) error {
+	if t.Removing {
+		_, err := s.startRemove(ctx, t)
+		return err
+	}
+	if t.Pending == "" {
+		return nil
+	}
+	v, err := s.deps.Store.Version(ctx, t.Pending)
+	if err != nil || v.State != store.Draining && v.State != store.Ready {
+		return err // a deploy is joined by those who asked for it
+	}
+	c, err := s.deps.Namespaces.System(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.start(ctx, c, v, flow.PromoteWorkflow)
+	return err
+}
+
 func (s *Service) startRetire(ctx context.Context, v store.Version) error {
 	c, err := s.deps.Namespaces.System(ctx)
 	if err != nil {
@@ -136,7 +164,7 @@ func (s *Service) startRetire(ctx context.Context, v store.Version) error {
 	_, err = c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: flow.RetireID(v.TargetID, v.ID), TaskQueue: flow.SystemQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-	}, flow.RetireWorkflow, flow.Version{TargetID: v.TargetID, OrgID: v.OrgID, VersionID: v.ID}, flow.RetireProgress{})
+	}, flow.RetireWorkflow, flow.Version{TargetID: v.TargetID, OrgID: v.OrgID, VersionID: v.ID}, flow.RetireProgress{Warm: true})
 	return err
 }
 
@@ -151,46 +179,20 @@ func (s *Service) listen(ctx context.Context) error {
 
 // work polls for flows and their steps, whenever Temporal is there.
 func (s *Service) work(ctx context.Context) error {
-	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, longestPause) {
-		begin := time.Now()
-		if err := s.workOnce(ctx); err != nil && ctx.Err() == nil {
-			s.deps.Log.WarnContext(ctx, "worker for deploys starts again", "error", err)
-		}
-		if time.Since(begin) > longestPause {
-			pause = firstPause
-		}
-		sleep(ctx, pause)
-	}
+	poller.Job{
+		Name: "deploys", Client: s.deps.Namespaces.System, Queue: flow.SystemQueue, Log: s.deps.Log,
+		Options: func(ctx context.Context) (worker.Options, error) {
+			// Removals of many apps at once must not starve a deploy.
+			return worker.Options{BackgroundActivityContext: ctx, MaxConcurrentActivityExecutionSize: 200}, nil
+		},
+		Register: func(w worker.Registry) { register(w, s.steps) },
+	}.Run(ctx)
 	return nil
-}
-
-func (s *Service) workOnce(ctx context.Context) error {
-	c, err := s.deps.Namespaces.System(ctx)
-	if err != nil {
-		return err
-	}
-	fatal := make(chan error, 1)
-	w := worker.New(c, flow.SystemQueue, worker.Options{
-		BackgroundActivityContext: ctx,
-		// Removals of many apps at once must not starve a deploy.
-		MaxConcurrentActivityExecutionSize: 200,
-		OnFatalError:                       func(err error) { fatal <- err },
-	})
-	register(w, s.steps)
-	if err := w.Start(); err != nil {
-		return err
-	}
-	defer w.Stop()
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-fatal:
-		return err
-	}
 }
 
 func register(r worker.Registry, s *steps) {
 	r.RegisterWorkflowWithOptions(flow.Deploy, workflow.RegisterOptions{Name: flow.DeployWorkflow})
+	r.RegisterWorkflowWithOptions(flow.Promote, workflow.RegisterOptions{Name: flow.PromoteWorkflow})
 	r.RegisterWorkflowWithOptions(flow.Retire, workflow.RegisterOptions{Name: flow.RetireWorkflow})
 	r.RegisterWorkflowWithOptions(flow.Remove, workflow.RegisterOptions{Name: flow.RemoveWorkflow})
 	for _, a := range []struct {
@@ -201,13 +203,22 @@ func register(r worker.Registry, s *steps) {
 		{"CheckHandles", s.CheckHandles},
 		{"Launch", s.Launch},
 		{"AwaitHealthy", s.AwaitHealthy},
+		{"AwaitReplays", s.AwaitReplays},
+		{"CheckSchedules", s.CheckSchedules},
+		{"Decide", s.Decide},
+		{"Park", s.Park},
+		{"Return", s.Return},
+		{"Stay", s.Stay},
 		{"MakeCurrent", s.MakeCurrent},
 		{"Switch", s.Switch},
+		{"ApplySchedules", s.ApplySchedules},
 		{"Abandon", s.Abandon},
 		{"CountOpen", s.CountOpen},
+		{"WarmFor", s.WarmFor},
 		{"StopRole", s.StopRole},
 		{"FinishRetire", s.FinishRetire},
 		{"EndDeploys", s.EndDeploys},
+		{"EndSchedules", s.EndSchedules},
 		{"EndRuns", s.EndRuns},
 		{"StopAgents", s.StopAgents},
 		{"Forget", s.Forget},

@@ -12,13 +12,17 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
 	"github.com/mcpagentcloud/agentcloud/pkg/bus"
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
+	busv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/bus/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/endpoints"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/failpoint"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/locks"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/retries"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
@@ -38,11 +42,17 @@ type clients interface {
 // steps does what the flows decide. Its exported methods are the activities.
 type steps struct {
 	*launcher
+	schedules  schedules
 	prober     Prober
+	remote     RemoteProber
+	publishLog func(ctx context.Context, batch *busv1.LogBatch) error
 	table      *endpoints.Table
 	record     recorder
 	failpoints *failpoint.Points
 	health     time.Duration
+
+	// publishing makes the changes of one target's endpoint happen one after another.
+	publishing locks.Locks
 }
 
 // beat tells Temporal that an activity is alive until the returned function is called.
@@ -92,9 +102,13 @@ func (s *steps) Build(ctx context.Context, in flow.Version) (*flow.Failure, erro
 		return nil, nil
 	}
 	artifact, err := s.build(ctx, v)
+	var rules []agentenv.Retry
+	if err == nil {
+		rules, err = retries.Of(artifact.GetManifest())
+	}
 	if err == nil {
 		v.Artifact = artifact
-		err = s.store.SetArtifact(ctx, v.ID, artifact)
+		err = s.store.SetArtifact(ctx, v.ID, artifact, rules)
 	}
 	if err == nil {
 		s.failpoints.Hit(failpoint.BuildDone)
@@ -130,87 +144,6 @@ func (s *steps) Launch(ctx context.Context, in flow.Version) (*flow.Failure, err
 	return s.verdict(ctx, in, "launch", err)
 }
 
-// AwaitHealthy waits for the version's processes, shakes hands and records what they
-// offer. It starts them when they are gone, since they end with this process.
-func (s *steps) AwaitHealthy(ctx context.Context, in flow.Version) (flow.Health, error) {
-	defer s.begin(ctx, in, "health")()
-	wait, cancel := context.WithTimeout(ctx, s.health)
-	defer cancel()
-	if err := s.ensure(wait, in.VersionID); err != nil {
-		failure, err := s.verdict(ctx, in, "launch", err)
-		return flow.Health{Failure: failure}, err
-	}
-	began := time.Now()
-	look, failure := s.await(wait, in)
-	s.took(ctx, in, "start of the agent", began)
-	if failure != nil || ctx.Err() != nil {
-		return flow.Health{Failure: failure}, ctx.Err()
-	}
-	capture, err := s.prober.Capture(wait, look.ServerURL)
-	if err != nil {
-		s.log.WarnContext(ctx, "handshake with an agent did not work", "target", in.TargetID, "version", in.VersionID, "error", err)
-		return flow.Health{Failure: &flow.Failure{Reason: "the app started, but its MCP server did not answer as it should", Detail: fault.Message(err)}}, nil
-	}
-	capture = reported(capture, look.Server)
-	if err := s.store.SetCapture(ctx, in.VersionID, capture); err != nil {
-		return flow.Health{}, errors.New("the capture was not recorded")
-	}
-	s.failpoints.Hit(failpoint.Healthy)
-	return flow.Health{Workflows: len(capture.Workflows) > 0}, nil
-}
-
-// reported adds to a capture what the host said, which knows what kind each name is.
-func reported(c store.Capture, server Process) store.Capture {
-	r := server.Report
-	c.Kind, c.Workflows, c.SyncTools, c.AsyncTools = string(r.Kind), r.Workflows, r.Tools, r.AsyncTools
-	if r.AppName != "" {
-		c.AppName = r.AppName
-	}
-	return c
-}
-
-// await returns when server and worker are ready, or tells why they will not be.
-func (s *steps) await(ctx context.Context, in flow.Version) (Look, *flow.Failure) {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
-		look, known := s.runtime.Look(in.TargetID, in.VersionID)
-		for _, p := range []Process{look.Server, look.Worker} {
-			if p.Failed {
-				return look, &flow.Failure{Reason: p.Reason, Detail: p.Detail}
-			}
-		}
-		if !known {
-			return look, &flow.Failure{Reason: "the app was stopped while it started"}
-		}
-		if ready(look) {
-			return look, nil
-		}
-		select {
-		case <-ctx.Done():
-			return look, slow(look, s.health)
-		case <-ticker.C:
-		}
-	}
-}
-
-func ready(l Look) bool {
-	const up = schedulerv1.AgentState_AGENT_STATE_READY
-	return l.Server.State == up && (l.Worker.State == up || l.Worker.NotNeeded || len(l.Server.Report.Workflows) == 0)
-}
-
-// slow says which part did not become ready.
-func slow(l Look, patience time.Duration) *flow.Failure {
-	part, detail := "server", l.Server.Detail
-	if l.Server.State == schedulerv1.AgentState_AGENT_STATE_READY {
-		part, detail = "worker", l.Worker.Detail
-	}
-	return &flow.Failure{
-		Reason: fmt.Sprintf("the app's %s was not ready within %s; does main.py do long work while it is imported?", part, patience),
-		Detail: detail,
-	}
-}
-
 // MakeCurrent sends new runs of workflow classes to the version's worker. Temporal
 // knows the version once its worker has polled, so the first tries may come too early.
 func (s *steps) MakeCurrent(ctx context.Context, in flow.Version) error {
@@ -233,7 +166,7 @@ func (s *steps) Switch(ctx context.Context, in flow.Version) (flow.Switched, err
 	}
 	v, err := s.wanted(ctx, in.VersionID)
 	if err == nil {
-		err = s.store.Tx(ctx, func(tx *sqldb.Tx) error { return s.switchIn(ctx, tx, v) })
+		err = s.store.Tx(ctx, func(tx *sqldb.Tx) error { return s.switchIn(ctx, tx, v, in.By) })
 	}
 	if err != nil {
 		failure, err := s.verdict(ctx, in, "switch", err)
@@ -243,9 +176,17 @@ func (s *steps) Switch(ctx context.Context, in flow.Version) (flow.Switched, err
 	if err := s.publish(ctx, v); err != nil {
 		return flow.Switched{}, errors.New("the endpoint was not published")
 	}
-	// Asked of the store, so that a second try tells the same.
-	old, err := s.store.NewestDraining(ctx, in.TargetID)
-	return flow.Switched{Old: old}, err
+	return s.replaced(ctx, in.TargetID)
+}
+
+// replaced asks the store what a switch replaced, so that a second try tells the same.
+func (s *steps) replaced(ctx context.Context, targetID string) (flow.Switched, error) {
+	old, err := s.store.NewestDraining(ctx, targetID)
+	if err != nil {
+		return flow.Switched{}, err
+	}
+	cooled, err := s.store.Cooled(ctx, targetID)
+	return flow.Switched{Old: old, Cooled: cooled}, err
 }
 
 // stillUp brings the version's processes back when they ended with an earlier life of
@@ -253,20 +194,36 @@ func (s *steps) Switch(ctx context.Context, in flow.Version) (flow.Switched, err
 func (s *steps) stillUp(ctx context.Context, in flow.Version) (*flow.Failure, error) {
 	wait, cancel := context.WithTimeout(ctx, s.health)
 	defer cancel()
-	if err := s.ensure(wait, in.VersionID); err != nil {
+	v, err := s.wanted(wait, in.VersionID)
+	if err == nil {
+		err = s.ensure(wait, in.VersionID)
+	}
+	if err != nil || v.Capture.MCPURL != "" {
 		return s.verdict(ctx, in, "launch", err)
 	}
 	_, failure := s.await(wait, in)
 	return failure, ctx.Err()
 }
 
-func (s *steps) switchIn(ctx context.Context, tx *sqldb.Tx, v store.Version) error {
+func (s *steps) switchIn(ctx context.Context, tx *sqldb.Tx, v store.Version, by string) error {
 	again, err := s.store.Switch(ctx, tx, v.TargetID, v.ID, s.now())
 	if err != nil || again {
 		return err
 	}
+	if s.options.KeepWarm > 0 {
+		if err := s.store.KeepWarm(ctx, tx, v.TargetID, s.now().Add(s.options.KeepWarm)); err != nil {
+			return err
+		}
+	}
+	if err := s.schedules.Switched(ctx, tx, v); err != nil {
+		return err
+	}
+	number, err := s.store.SwitchNumber(ctx, tx, v.ID)
+	if err != nil {
+		return err
+	}
 	return bus.Put(ctx, tx, &schedulerv1.VersionLive{
-		TargetId: v.TargetID, AppId: v.AppID, VersionId: v.ID, Time: timestamppb.New(s.now()), UserParams: v.UserParams,
+		TargetId: v.TargetID, AppId: v.AppID, VersionId: v.ID, Time: timestamppb.New(s.now()), UserParams: v.UserParams, SwitchNumber: number, By: by,
 	})
 }
 
@@ -279,7 +236,7 @@ func (s *steps) Abandon(ctx context.Context, in flow.Version, why flow.Failure) 
 	} else if err != nil {
 		return errors.New("the version was not found in the store")
 	}
-	if v.State == store.Live || v.State == store.Draining {
+	if v.State == store.Live || v.State == store.Draining || v.State == store.Ready {
 		return nil // it was switched to after all
 	}
 	if err := s.giveBack(ctx, in); err != nil {
@@ -333,7 +290,8 @@ func notFound(err error) bool {
 }
 
 var (
-	_ flow.DeploySteps = (*steps)(nil)
-	_ flow.RetireSteps = (*steps)(nil)
-	_ flow.RemoveSteps = (*steps)(nil)
+	_ flow.DeploySteps  = (*steps)(nil)
+	_ flow.PromoteSteps = (*steps)(nil)
+	_ flow.RetireSteps  = (*steps)(nil)
+	_ flow.RemoveSteps  = (*steps)(nil)
 )

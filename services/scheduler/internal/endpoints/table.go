@@ -23,7 +23,7 @@ const messageBytes = 1 << 20
 // Table holds the endpoints.
 type Table struct {
 	mu       sync.Mutex
-	rows     map[string]*schedulerv1.Endpoint
+	rows     map[string]row
 	watchers map[*watcher]struct{}
 	closed   chan struct{}
 }
@@ -37,17 +37,17 @@ type watcher struct {
 
 // NewTable returns an empty Table.
 func NewTable() *Table {
-	return &Table{rows: map[string]*schedulerv1.Endpoint{}, watchers: map[*watcher]struct{}{}, closed: make(chan struct{})}
+	return &Table{rows: map[string]row{}, watchers: map[*watcher]struct{}{}, closed: make(chan struct{})}
 }
 
 // Put sets a target's endpoint, which must not change afterwards.
 func (t *Table) Put(e *schedulerv1.Endpoint) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if proto.Equal(t.rows[e.GetTargetId()], e) {
+	if proto.Equal(t.rows[e.GetTargetId()].endpoint(), e) {
 		return
 	}
-	t.rows[e.GetTargetId()] = e
+	t.rows[e.GetTargetId()] = newRow(e)
 	t.mark(e.GetTargetId())
 }
 
@@ -65,25 +65,88 @@ func (t *Table) Delete(targetID string) {
 func (t *Table) Get(targetID string) *schedulerv1.Endpoint {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.rows[targetID]
+	return t.rows[targetID].endpoint()
 }
 
-// SetServer says where the server of a live version is and whether it is up. It
-// returns whether that made the target callable or took that away.
-func (t *Table) SetServer(targetID, versionID, url string, ready bool) (flipped bool) {
+// SetCanary says which version is tried beside a target's live one; nil: none is.
+func (t *Table) SetCanary(targetID string, c *schedulerv1.Canary) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	row := t.rows[targetID]
-	if row == nil || row.GetVersionId() != versionID || row.GetReady() == ready && row.GetServerUrl() == url {
+	row := t.rows[targetID].endpoint()
+	if row == nil || proto.Equal(row.GetCanary(), c) {
+		return
+	}
+	t.change(row, func(next *schedulerv1.Endpoint) { next.Canary = c })
+}
+
+// change puts a changed copy in the place of an endpoint that is there.
+func (t *Table) change(row *schedulerv1.Endpoint, edit func(next *schedulerv1.Endpoint)) {
+	next := proto.CloneOf(row)
+	edit(next)
+	t.rows[row.GetTargetId()] = newRow(next)
+	t.mark(row.GetTargetId())
+}
+
+// setCanaryServer is SetServer of the version that is tried.
+func (t *Table) setCanaryServer(row *schedulerv1.Endpoint, versionID, url string, ready bool, servers []*schedulerv1.Server) {
+	e := row.GetCanary().GetEndpoint()
+	if e.GetVersionId() != versionID || versionID == "" || is(e, url, ready, servers) {
+		return
+	}
+	t.change(row, func(next *schedulerv1.Endpoint) {
+		e := next.GetCanary().GetEndpoint()
+		e.ServerUrl, e.Ready, e.Servers = url, ready, servers
+	})
+}
+
+// is says whether an endpoint says so already.
+func is(e *schedulerv1.Endpoint, url string, ready bool, servers []*schedulerv1.Server) bool {
+	return e.GetReady() == ready && e.GetServerUrl() == url && slices.EqualFunc(e.GetServers(), servers, sameServer)
+}
+
+// SetServer says where the server of a version is, whether it is up, and which servers can
+// be called, of the live version and of the one that is tried. It returns whether that made
+// the target callable or took that away. One that sleeps cannot be called.
+func (t *Table) SetServer(targetID, versionID, url string, ready bool, servers ...*schedulerv1.Server) (flipped bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	row := t.rows[targetID].endpoint()
+	if row == nil {
 		return false
 	}
-	flipped = row.GetReady() != ready
-	next := proto.Clone(row).(*schedulerv1.Endpoint)
-	next.ServerUrl, next.Ready = url, ready
-	t.rows[targetID] = next
-	t.mark(targetID)
-	return flipped
+	isLive := row.GetVersionId() == versionID
+	if ready = ready && !(isLive && row.GetAsleep()); !ready {
+		servers = nil
+	}
+	if !isLive {
+		t.setCanaryServer(row, versionID, url, ready, servers)
+		return false
+	}
+	if is(row, url, ready, servers) {
+		return false
+	}
+	t.change(row, func(next *schedulerv1.Endpoint) { next.ServerUrl, next.Ready, next.Servers = url, ready, servers })
+	return row.GetReady() != ready
 }
+
+// SetAsleep says that the server of a live version sleeps, so that it cannot be called,
+// or that it does not any more; false when the version is not the live one.
+func (t *Table) SetAsleep(targetID, versionID string, asleep bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	row := t.rows[targetID].endpoint()
+	if row == nil || row.GetVersionId() != versionID {
+		return false
+	}
+	t.change(row, func(next *schedulerv1.Endpoint) {
+		if next.Asleep = asleep; asleep {
+			next.Ready, next.Servers = false, nil
+		}
+	})
+	return true
+}
+
+func sameServer(a, b *schedulerv1.Server) bool { return proto.Equal(a, b) }
 
 func (t *Table) mark(targetID string) {
 	for w := range t.watchers {
@@ -151,7 +214,7 @@ func (t *Table) take(w *watcher, first bool) []*schedulerv1.WatchEndpointsRespon
 	message, size := &schedulerv1.WatchEndpointsResponse{}, 0
 	messages := []*schedulerv1.WatchEndpointsResponse{message}
 	for _, targetID := range targets {
-		row := t.rows[targetID]
+		row := t.rows[targetID].endpoint()
 		if row == nil {
 			message.DeletedTargetIds = append(message.DeletedTargetIds, targetID)
 			continue

@@ -23,6 +23,8 @@ type script struct {
 	health   flow.Health
 	switched flow.Switched
 	open     []flow.OpenRuns // one a look; the last goes on
+	gate     flow.Gate
+	warm     []time.Duration // one a look; none: it is not
 	called   []string
 }
 
@@ -44,6 +46,49 @@ func (s *script) Launch(context.Context, flow.Version) (*flow.Failure, error) { 
 func (s *script) AwaitHealthy(context.Context, flow.Version) (flow.Health, error) {
 	_, err := s.end("AwaitHealthy")
 	return s.health, err
+}
+
+func (s *script) AwaitReplays(context.Context, flow.Version) (*flow.Failure, error) {
+	return s.end("AwaitReplays")
+}
+
+func (s *script) CheckSchedules(context.Context, flow.Version) (*flow.Failure, error) {
+	return s.end("CheckSchedules")
+}
+
+func (s *script) Decide(context.Context, flow.Version) (flow.Gate, error) {
+	_, err := s.end("Decide")
+	return s.gate, err
+}
+
+func (s *script) Park(_ context.Context, _ flow.Version, why string) (flow.Switched, error) {
+	_, err := s.end("Park: " + why)
+	return s.switched, err
+}
+
+func (s *script) Return(context.Context, flow.Version) (flow.Health, error) {
+	_, err := s.end("Return")
+	return s.health, err
+}
+
+func (s *script) Stay(_ context.Context, _ flow.Version, why flow.Failure) (bool, error) {
+	_, err := s.end("Stay: " + why.String())
+	return true, err
+}
+
+func (s *script) WarmFor(context.Context, flow.Version) (time.Duration, error) {
+	s.called = append(s.called, "WarmFor")
+	if len(s.warm) == 0 {
+		return 0, nil
+	}
+	left := s.warm[0]
+	s.warm = s.warm[1:]
+	return left, nil
+}
+
+func (s *script) ApplySchedules(context.Context, flow.Version) error {
+	_, err := s.end("ApplySchedules")
+	return err
 }
 
 func (s *script) MakeCurrent(context.Context, flow.Version) error {
@@ -81,8 +126,9 @@ func (s *script) FinishRetire(context.Context, flow.Version) error {
 }
 
 var (
-	_ flow.DeploySteps = (*script)(nil)
-	_ flow.RetireSteps = (*script)(nil)
+	_ flow.DeploySteps  = (*script)(nil)
+	_ flow.PromoteSteps = (*script)(nil)
+	_ flow.RetireSteps  = (*script)(nil)
 )
 
 func environment(t *testing.T, s *script, retire any) *testsuite.TestWorkflowEnvironment {
@@ -90,11 +136,14 @@ func environment(t *testing.T, s *script, retire any) *testsuite.TestWorkflowEnv
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.RegisterWorkflowWithOptions(flow.Deploy, workflow.RegisterOptions{Name: flow.DeployWorkflow})
+	env.RegisterWorkflowWithOptions(flow.Promote, workflow.RegisterOptions{Name: flow.PromoteWorkflow})
 	env.RegisterWorkflowWithOptions(retire, workflow.RegisterOptions{Name: flow.RetireWorkflow})
 	for name, step := range map[string]any{
 		"Build": s.Build, "CheckHandles": s.CheckHandles, "Launch": s.Launch, "AwaitHealthy": s.AwaitHealthy,
+		"AwaitReplays": s.AwaitReplays, "CheckSchedules": s.CheckSchedules, "ApplySchedules": s.ApplySchedules,
 		"MakeCurrent": s.MakeCurrent, "Switch": s.Switch, "Abandon": s.Abandon,
 		"CountOpen": s.CountOpen, "StopRole": s.StopRole, "FinishRetire": s.FinishRetire,
+		"Decide": s.Decide, "Park": s.Park, "Return": s.Return, "Stay": s.Stay, "WarmFor": s.WarmFor,
 	} {
 		env.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})
 	}
@@ -116,11 +165,26 @@ func TestDeploy(t *testing.T) {
 		retires bool
 	}{
 		"first version without workflows": {
-			called: []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "Switch"},
+			called: []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "CheckSchedules", "Decide", "Switch", "ApplySchedules"},
 		},
 		"next version with workflows": {
 			script:  script{health: flow.Health{Workflows: true}, switched: flow.Switched{Old: "ver_1"}},
-			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "MakeCurrent", "Switch"},
+			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "CheckSchedules", "Decide", "MakeCurrent", "Switch", "ApplySchedules"},
+			retires: true,
+		},
+		"past runs are looked at": {
+			script:  script{health: flow.Health{Workflows: true, Replays: true}, switched: flow.Switched{Old: "ver_1"}},
+			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "AwaitReplays", "CheckSchedules", "Decide", "MakeCurrent", "Switch", "ApplySchedules"},
+			retires: true,
+		},
+		"past runs break and policy refuses": {
+			script:  script{health: flow.Health{Workflows: true, Replays: true}, failures: map[string]*flow.Failure{"AwaitReplays": {Reason: "3 runs"}}},
+			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "AwaitReplays", "Abandon: 3 runs"},
+			failure: "3 runs",
+		},
+		"past runs cannot be looked at": {
+			script:  script{health: flow.Health{Workflows: true, Replays: true}, errs: map[string]error{"AwaitReplays": away}, switched: flow.Switched{Old: "ver_1"}},
+			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "AwaitReplays", "CheckSchedules", "Decide", "MakeCurrent", "Switch", "ApplySchedules"},
 			retires: true,
 		},
 		"broken build": {
@@ -138,9 +202,24 @@ func TestDeploy(t *testing.T) {
 			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "Abandon: ImportError"},
 			failure: "ImportError",
 		},
+		"a schedule that it cannot run": {
+			script:  script{failures: map[string]*flow.Failure{"CheckSchedules": {Reason: "agentcloud.yaml line 3"}}},
+			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "CheckSchedules", "Abandon: agentcloud.yaml line 3"},
+			failure: "agentcloud.yaml line 3",
+		},
+		"policy lets it wait": {
+			script:  script{health: flow.Health{Workflows: true}, gate: flow.Gate{Held: "by hand"}, switched: flow.Switched{Cooled: []string{"ver_1"}}},
+			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "CheckSchedules", "Decide", "Park: by hand"},
+			retires: true,
+		},
+		"deleted while policy was asked": {
+			script:  script{gate: flow.Gate{Held: "by hand"}, switched: flow.Switched{Superseded: &flow.Failure{Reason: "deleted"}}},
+			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "CheckSchedules", "Decide", "Park: by hand", "Abandon: deleted"},
+			failure: "deleted",
+		},
 		"deleted before the switch": {
 			script:  script{switched: flow.Switched{Superseded: &flow.Failure{Reason: "deleted"}}},
-			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "Switch", "Abandon: deleted"},
+			called:  []string{"Build", "CheckHandles", "Launch", "AwaitHealthy", "CheckSchedules", "Decide", "Switch", "Abandon: deleted"},
 			failure: "deleted",
 		},
 		"secret store away for too long": {
@@ -176,6 +255,76 @@ func TestDeploy(t *testing.T) {
 				t.Errorf("steps (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestPromote(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		script  script
+		called  []string
+		failure string
+		retired []string
+	}{
+		"a version with workflows": {
+			script:  script{health: flow.Health{Workflows: true}, switched: flow.Switched{Old: "ver_3", Cooled: []string{"ver_1"}}},
+			called:  []string{"Return", "MakeCurrent", "Switch", "ApplySchedules"},
+			retired: []string{"ver_3", "ver_1"},
+		},
+		"one that does not come up": {
+			script:  script{health: flow.Health{Failure: &flow.Failure{Reason: "ImportError"}}},
+			called:  []string{"Return", "Stay: ImportError"},
+			failure: "ImportError", retired: []string{"ver_2"},
+		},
+		"one that is not wanted any more": {
+			script:  script{switched: flow.Switched{Superseded: &flow.Failure{Reason: "deleted"}}},
+			called:  []string{"Return", "Switch", "Stay: deleted"},
+			failure: "deleted", retired: []string{"ver_2"},
+		},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			t.Parallel()
+			var retired []string
+			env := environment(t, &tt.script, func(_ workflow.Context, v flow.Version, p flow.RetireProgress) error {
+				if retired = append(retired, v.VersionID); !p.Warm {
+					t.Errorf("%s is retired without a look whether it may stay", v.VersionID)
+				}
+				return nil
+			})
+			env.ExecuteWorkflow(flow.PromoteWorkflow, input)
+			var result flow.DeployResult
+			if err := env.GetWorkflowResult(&result); err != nil {
+				t.Fatalf("Promote() = %v", err)
+			}
+			got := ""
+			if result.Failure != nil {
+				got = result.Failure.String()
+			}
+			if diff := cmp.Diff(tt.called, tt.script.called); diff != "" || got != tt.failure || !slices.Equal(retired, tt.retired) {
+				t.Errorf("Promote() failure = %q, retires %v; want %q, %v; steps (-want +got):\n%s", got, retired, tt.failure, tt.retired, diff)
+			}
+		})
+	}
+}
+
+func TestRetireKeepsWhatIsWarm(t *testing.T) {
+	t.Parallel()
+	s := &script{open: []flow.OpenRuns{{}}, warm: []time.Duration{time.Hour, time.Hour}}
+	env := environment(t, s, flow.Retire)
+	began := env.Now()
+	env.RegisterDelayedCallback(func() { env.SignalWorkflow(flow.CoolSignal, nil) }, 10*time.Minute)
+	env.ExecuteWorkflow(flow.RetireWorkflow, input.Version, flow.RetireProgress{Warm: true})
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatalf("Retire() = %v", err)
+	}
+	// The signal makes it look once more; then the hour passes.
+	want := []string{"WarmFor", "WarmFor", "WarmFor", "CountOpen", "CountOpen", "Stop server", "Stop worker", "FinishRetire"}
+	if diff := cmp.Diff(want, s.called); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+	if took := env.Now().Sub(began); took < time.Hour || took > 90*time.Minute {
+		t.Errorf("it stayed up for %s, want about 70 minutes", took)
 	}
 }
 

@@ -16,6 +16,8 @@ type Target struct {
 type RemoveSteps interface {
 	// EndDeploys terminates the workflows that could start something for the target.
 	EndDeploys(ctx context.Context, t Target) error
+	// EndSchedules ends the target's schedules.
+	EndSchedules(ctx context.Context, t Target) error
 	// EndRuns ends the target's open runs.
 	EndRuns(ctx context.Context, t Target) error
 	// StopAgents ends every process of the target.
@@ -27,7 +29,11 @@ type RemoveSteps interface {
 // Remove ends everything of a target.
 func Remove(ctx workflow.Context, t Target) error {
 	forever := step(ctx, oneTry, 0)
-	for _, name := range []string{"EndDeploys", "EndRuns", "StopAgents", "Forget"} {
+	names := []string{"EndDeploys", "EndSchedules", "EndRuns", "StopAgents", "Forget"}
+	if !withSchedules(ctx) {
+		names = []string{"EndDeploys", "EndRuns", "StopAgents", "Forget"}
+	}
+	for _, name := range names {
 		if err := act(forever, name, nil, t); err != nil {
 			return err
 		}

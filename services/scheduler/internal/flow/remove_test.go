@@ -17,7 +17,7 @@ func TestRemoveGoesOnUntilEachStepWorked(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	var called []string
-	for _, name := range []string{"EndDeploys", "EndRuns", "StopAgents", "Forget"} {
+	for _, name := range []string{"EndDeploys", "EndSchedules", "EndRuns", "StopAgents", "Forget"} {
 		failed := false
 		env.RegisterActivityWithOptions(func(context.Context, flow.Target) error {
 			called = append(called, name)
@@ -32,7 +32,7 @@ func TestRemoveGoesOnUntilEachStepWorked(t *testing.T) {
 	if err := env.GetWorkflowError(); err != nil {
 		t.Fatalf("Remove() = %v", err)
 	}
-	if diff := cmp.Diff([]string{"EndDeploys", "EndRuns", "StopAgents", "StopAgents", "Forget"}, called); diff != "" {
+	if diff := cmp.Diff([]string{"EndDeploys", "EndSchedules", "EndRuns", "StopAgents", "StopAgents", "Forget"}, called); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
 	}
 }

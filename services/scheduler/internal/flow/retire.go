@@ -27,6 +27,8 @@ type RetireSteps interface {
 	StopRole(ctx context.Context, v Version, role agentenv.Role) error
 	// FinishRetire removes what is left of the version.
 	FinishRetire(ctx context.Context, v Version) error
+	// WarmFor says how long the version stays up although nobody needs it.
+	WarmFor(ctx context.Context, v Version) (time.Duration, error)
 }
 
 // RetireProgress is what a retirement carries over when its history is cut.
@@ -37,6 +39,9 @@ type RetireProgress struct {
 	ServerIdle int `json:"server_idle"`
 	WorkerIdle int `json:"worker_idle"`
 	Looks      int `json:"looks"`
+	// Warm says that the version may have to stay up for a while, so that a rollback to
+	// it is at once.
+	Warm bool `json:"warm,omitempty"`
 }
 
 // see adds one look.
@@ -73,6 +78,12 @@ func Retire(ctx workflow.Context, v Version, p RetireProgress) error {
 			return err
 		}
 	}
+	if p.Warm {
+		if err := stayWarm(ctx, v); err != nil {
+			return err
+		}
+		p.Warm = false
+	}
 	for range looksPerHistory {
 		var open OpenRuns
 		if err := act(forever, "CountOpen", &open, v); err != nil {
@@ -90,6 +101,31 @@ func Retire(ctx workflow.Context, v Version, p RetireProgress) error {
 		}
 	}
 	return workflow.NewContinueAsNewError(ctx, RetireWorkflow, v, p)
+}
+
+// stayWarm returns when the version need not be up any more. It looks anew at each
+// CoolSignal.
+func stayWarm(ctx workflow.Context, v Version) error {
+	cool := workflow.GetSignalChannel(ctx, CoolSignal)
+	for {
+		var left time.Duration
+		if err := act(step(ctx, oneTry, 0), "WarmFor", &left, v); err != nil {
+			return err
+		}
+		if left <= 0 {
+			return nil
+		}
+		waiting, stop := workflow.WithCancel(ctx)
+		over := workflow.NewTimer(waiting, left)
+		workflow.NewSelector(ctx).
+			AddFuture(over, func(workflow.Future) {}).
+			AddReceive(cool, func(c workflow.ReceiveChannel, _ bool) { c.Receive(ctx, nil) }).
+			Select(ctx)
+		stop()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
 }
 
 // stopIdle ends the roles that nobody needs.

@@ -23,7 +23,7 @@ func runTool(t *testing.T, body func(context.Context, json.RawMessage) (any, err
 	env.RegisterActivityWithOptions(body, activity.RegisterOptions{Name: "tool:add"})
 	if err := env.SetMemoOnStart(map[string]any{
 		flow.MemoToolsQueue: "app_1/ver_1/tools",
-		flow.MemoActivity:   flow.ActivityPolicy{StartToClose: time.Minute, Heartbeat: time.Minute, MaxTries: 3},
+		flow.MemoActivity:   flow.ActivityPolicy{Heartbeat: time.Minute, MaxTries: 3},
 	}); err != nil {
 		t.Fatal(err)
 	}

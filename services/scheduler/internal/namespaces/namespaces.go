@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,14 @@ import (
 // readyWithin bounds the wait for a new namespace, which Temporal's own caches
 // take a second or two to see.
 const readyWithin = 30 * time.Second
+
+// attributes are the search attributes of every namespace.
+var attributes = map[string]enumspb.IndexedValueType{
+	flow.TargetAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+	flow.VersionAttribute: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+	flow.CallerAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+	flow.LabelsAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+}
 
 // Config says where Temporal is.
 type Config struct {
@@ -154,10 +163,12 @@ func (d *Directory) ensureAttributes(ctx context.Context, namespace string) erro
 		return fmt.Errorf("list search attributes: %w", err)
 	}
 	missing := map[string]enumspb.IndexedValueType{}
-	for _, name := range []string{flow.TargetAttribute, flow.VersionAttribute} {
+	var all []string
+	for name, kind := range attributes {
 		if _, ok := have.GetCustomAttributes()[name]; !ok {
-			missing[name] = enumspb.INDEXED_VALUE_TYPE_KEYWORD
+			missing[name] = kind
 		}
+		all = append(all, name+" = 'none'")
 	}
 	if len(missing) > 0 {
 		_, err := operator.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: missing})
@@ -165,9 +176,9 @@ func (d *Directory) ensureAttributes(ctx context.Context, namespace string) erro
 			return fmt.Errorf("add search attributes: %w", err)
 		}
 	}
-	// A query over both is refused until every cache has seen them.
+	// A query over all of them is refused until every cache has seen them.
 	_, err = d.base.WorkflowService().CountWorkflowExecutions(ctx, &workflowservice.CountWorkflowExecutionsRequest{
-		Namespace: namespace, Query: flow.TargetAttribute + " = 'none' AND " + flow.VersionAttribute + " = 'none'",
+		Namespace: namespace, Query: strings.Join(all, " AND "),
 	})
 	return err
 }

@@ -13,6 +13,11 @@ import (
 
 const elicitation = "elicitation/create"
 
+// actions are what a person can do with an elicitation (MCP "Elicitation").
+var actions = []string{"accept", "decline", "cancel"}
+
+var errAction = fault.Invalid.Errorf("action must be accept, decline or cancel")
+
 // answerOf is the MCP result of a request, checked against what was asked.
 func answerOf(q store.Question, req *schedulerv1.AnswerQuestionRequest) (string, error) {
 	answer := req.GetAnswerJson()
@@ -39,8 +44,8 @@ func made(q store.Question, req *schedulerv1.AnswerQuestionRequest) (string, err
 	if q.Method != elicitation {
 		return "", fault.Invalid.Errorf("%s is answered with its MCP result, in answerJson", q.Method)
 	}
-	if !slices.Contains([]string{"accept", "decline", "cancel"}, req.GetAction()) {
-		return "", fault.Invalid.Errorf("action must be accept, decline or cancel")
+	if !slices.Contains(actions, req.GetAction()) {
+		return "", errAction
 	}
 	result := map[string]any{"action": req.GetAction()}
 	if req.GetAction() == "accept" {
@@ -79,6 +84,9 @@ func checkForm(params, answer string) error {
 	}
 	if json.Unmarshal([]byte(answer), &result) != nil {
 		return fault.Invalid.Errorf("the answer to an elicitation is an object with an action, and content when that is accept")
+	}
+	if !slices.Contains(actions, result.Action) {
+		return errAction
 	}
 	var asked form
 	if result.Action != "accept" || json.Unmarshal([]byte(params), &asked) != nil {

@@ -37,6 +37,8 @@ func TestAnswerFitsTheQuestion(t *testing.T) {
 		"no choice of the list":         {form, &schedulerv1.AnswerQuestionRequest{AnswerJson: `{"action":"accept","content":{"ok":true,"color":"green"}}`}, ""},
 		"no object":                     {form, &schedulerv1.AnswerQuestionRequest{AnswerJson: `7`}, ""},
 		"no JSON":                       {form, &schedulerv1.AnswerQuestionRequest{AnswerJson: `{`}, ""},
+		"a result without an action":    {form, &schedulerv1.AnswerQuestionRequest{AnswerJson: `{"content":{"ok":true}}`}, ""},
+		"null":                          {form, &schedulerv1.AnswerQuestionRequest{AnswerJson: `null`}, ""},
 		"an unknown action":             {form, &schedulerv1.AnswerQuestionRequest{Action: "maybe"}, ""},
 		"an action for a model":         {sampling, &schedulerv1.AnswerQuestionRequest{Action: "accept"}, ""},
 	}

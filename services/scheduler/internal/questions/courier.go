@@ -2,6 +2,7 @@ package questions
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -29,13 +30,13 @@ func (s *Service) poke() {
 	}
 }
 
-// Run carries answers to their runs until ctx ends. A crash between signal and note
+// Run carries answers to their runs, those of deadlines too, until ctx ends. A crash between signal and note
 // brings an answer twice, which is harmless: names of signals are unique.
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(courierEvery)
 	defer tick.Stop()
 	for {
-		if err := s.deliverDue(ctx); err != nil && ctx.Err() == nil {
+		if err := errors.Join(s.expireDue(ctx), s.deliverDue(ctx)); err != nil && ctx.Err() == nil {
 			s.deps.Log.WarnContext(ctx, "answers wait for their runs", "error", err)
 		}
 		select {
@@ -87,10 +88,12 @@ func (s *Service) deliver(ctx context.Context, q store.Question) error {
 	payload := converter.NewRawValue(&commonpb.Payload{
 		Metadata: map[string][]byte{converter.MetadataEncoding: []byte(converter.MetadataEncodingJSON)}, Data: []byte(q.AnswerJSON),
 	})
+	defer s.deps.Bell.Hold(ctx, q.TargetID)()
 	err = c.SignalWorkflow(ctx, q.WorkflowID, q.RunID, q.SignalName, payload)
 	if namespaces.IsNotFound(err) { // it may have continued as a new run
 		err = c.SignalWorkflow(ctx, q.WorkflowID, "", q.SignalName, payload)
 	}
+	s.deps.Bell.Stirred(q.TargetID)
 	return err
 }
 

@@ -34,6 +34,8 @@ func (k known) Locate(ctx context.Context, targetID, _, runID string) (store.Run
 	return run, err
 }
 
+func (known) Changed(string) {}
+
 type temporal = client.Client
 
 // mailbox stands for Temporal: it keeps signals, or is away.
@@ -75,6 +77,7 @@ type world struct {
 	dsn, org, app string
 	store         *store.Store
 	mail          *mailbox
+	deadline      time.Duration // of questions that say nothing of it
 }
 
 func newWorld(t *testing.T) *world {
@@ -116,6 +119,9 @@ func (w *world) close(t *testing.T, runID string) {
 	t.Helper()
 	err := w.store.Tx(t.Context(), func(tx *sqldb.Tx) error {
 		_, err := w.store.CloseRun(t.Context(), tx, runID, "completed", time.Now())
+		if err == nil {
+			_, err = w.store.WithdrawQuestions(t.Context(), tx, runID, time.Now())
+		}
 		return err
 	})
 	if err != nil {
@@ -151,12 +157,24 @@ func (s server) ListQuestions(ctx context.Context, r *schedulerv1.ListQuestionsR
 	return s.Service.ListQuestions(ctx, r)
 }
 
+// SignalRun is what the scheduler makes of a signal: an answer, where one is waited for.
+func (s server) SignalRun(ctx context.Context, r *schedulerv1.SignalRunRequest) (*schedulerv1.SignalRunResponse, error) {
+	ok, err := s.AnswerBySignal(ctx, r)
+	return &schedulerv1.SignalRunResponse{Found: ok}, err
+}
+
 func (w *world) room(t *testing.T, courier bool) *room {
+	t.Helper()
+	return w.roomAt(t, courier, time.Now)
+}
+
+// roomAt is a room with a clock of its own.
+func (w *world) roomAt(t *testing.T, courier bool, now func() time.Time) *room {
 	t.Helper()
 	s := store.New(w.open(t))
 	draining := make(chan struct{})
 	service := questions.NewService(questions.Deps{
-		Store: s, Runs: known{s}, Namespaces: w.mail, Draining: draining, Log: slog.New(slog.DiscardHandler), Now: time.Now, NewID: id.Question.New,
+		Store: s, Runs: known{s}, Namespaces: w.mail, Draining: draining, Deadline: w.deadline, Log: slog.New(slog.DiscardHandler), Now: now, NewID: id.Question.New,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup

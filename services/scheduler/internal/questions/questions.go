@@ -15,18 +15,16 @@ import (
 
 	"github.com/mcpagentcloud/agentcloud/pkg/bus"
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/pkg/page"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/bell"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
 const (
-	maxText   = 1 << 20 // bytes of params or of an answer
-	maxName   = 1000
-	usualPage = 100
-	mostRows  = 1000
+	maxText = 1 << 20 // bytes of params or of an answer
+	maxName = 1000
 )
 
 // Deps is everything a Service needs from outside.
@@ -36,13 +34,19 @@ type Deps struct {
 	// a run known by its run id alone. It fails with fault.NotFound.
 	Runs interface {
 		Locate(ctx context.Context, targetID, workflowID, runID string) (store.Run, error)
+		// Changed makes the next look at the run a new one.
+		Changed(runID string)
 	}
 	// Namespaces gives Temporal clients for the signals that carry answers.
 	Namespaces interface {
 		Client(ctx context.Context, namespace string) (client.Client, error)
 	}
+	// Bell is rung for the agents whose runs get answers.
+	Bell *bell.Bell
 	// Draining is closed when calls that wait should end, for the process does.
 	Draining <-chan struct{}
+	// Deadline is how long a question may stay open that says nothing of it; 0: for ever.
+	Deadline time.Duration
 	Log      *slog.Logger
 	Now      func() time.Time
 	NewID    func() string
@@ -66,6 +70,10 @@ func (s *Service) AskQuestion(ctx context.Context, req *schedulerv1.AskQuestionR
 	if err := checkQuestion(req); err != nil {
 		return nil, err
 	}
+	patience, err := deadlineOf(req.GetParamsJson(), s.deps.Deadline)
+	if err != nil {
+		return nil, err
+	}
 	t, err := s.deps.Store.VisibleTarget(ctx, req.GetTargetId())
 	if err != nil {
 		return nil, err
@@ -74,11 +82,16 @@ func (s *Service) AskQuestion(ctx context.Context, req *schedulerv1.AskQuestionR
 	if err != nil {
 		return nil, err
 	}
-	q, err := s.record(ctx, store.Question{
+	now := s.deps.Now()
+	asked := store.Question{
 		ID: s.deps.NewID(), TargetID: t.ID, OrgID: t.OrgID, WorkflowID: run.WorkflowID, RunID: run.RunID,
 		Method: req.GetMethod(), ParamsJSON: req.GetParamsJson(), SignalName: req.GetSignalName(), AskKey: req.GetAskKey(),
-		SessionID: run.SessionID, UserID: run.UserID, AskedAt: s.deps.Now(),
-	})
+		SessionID: run.SessionID, UserID: run.UserID, AskedAt: now,
+	}
+	if patience > 0 {
+		asked.Deadline = now.Add(patience)
+	}
+	q, err := s.record(ctx, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +101,7 @@ func (s *Service) AskQuestion(ctx context.Context, req *schedulerv1.AskQuestionR
 		}
 	}
 	if q.State == store.Done && q.AnswerJSON == "" {
-		return nil, fault.Conflict.Errorf("the run ended before anybody answered")
+		return nil, fault.Conflict.Errorf("the run ended, or was asked to, before anybody answered")
 	}
 	return &schedulerv1.AskQuestionResponse{Question: toProto(q), Answered: q.AnswerJSON != "", AnswerJson: q.AnswerJSON}, nil
 }
@@ -119,6 +132,9 @@ func (s *Service) record(ctx context.Context, q store.Question) (kept store.Ques
 			QuestionId: q.ID, TargetId: q.TargetID, OrgId: q.OrgID, RunId: q.RunID, SessionId: q.SessionID,
 		})
 	})
+	if err == nil {
+		s.deps.Runs.Changed(kept.RunID)
+	}
 	return kept, err
 }
 
@@ -133,23 +149,34 @@ func (s *Service) AnswerQuestion(ctx context.Context, req *schedulerv1.AnswerQue
 	if err != nil {
 		return nil, err
 	}
-	accepted, by := false, principal.From(ctx).UserID
+	accepted, err := s.answer(ctx, q, answer, principal.From(ctx).UserID)
+	return &schedulerv1.AnswerQuestionResponse{Accepted: accepted}, err
+}
+
+// answer records an answer, unless there is one or the time for it is over. The answer
+// that stands already is accepted.
+func (s *Service) answer(ctx context.Context, q store.Question, answer, by string) (accepted bool, err error) {
 	err = s.deps.Store.Tx(ctx, func(tx *sqldb.Tx) error {
 		accepted, err = s.deps.Store.Answer(ctx, tx, q.ID, answer, by, s.deps.Now())
 		if err != nil || !accepted {
 			return err
 		}
+		if by == store.System {
+			return bus.Put(ctx, tx, &schedulerv1.QuestionExpired{QuestionId: q.ID, TargetId: q.TargetID, OrgId: q.OrgID, RunId: q.RunID})
+		}
 		return bus.Put(ctx, tx, &schedulerv1.QuestionAnswered{QuestionId: q.ID, TargetId: q.TargetID, RunId: q.RunID, AnsweredBy: by})
 	})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if !accepted {
-		return s.answeredBefore(ctx, q.ID, answer)
+		now, err := s.deps.Store.Question(ctx, q.ID)
+		return now.AnswerJSON == answer && now.AnsweredBy != store.System, err
 	}
+	s.deps.Runs.Changed(q.RunID)
 	s.poke()
 	s.waiting.tell(q.ID)
-	return &schedulerv1.AnswerQuestionResponse{Accepted: true}, nil
+	return true, nil
 }
 
 // GetQuestion finds a question, also one that has been answered.
@@ -161,12 +188,6 @@ func (s *Service) GetQuestion(ctx context.Context, req *schedulerv1.GetQuestionR
 	return &schedulerv1.GetQuestionResponse{Question: toProto(q)}, nil
 }
 
-// answeredBefore accepts the answer that stands already.
-func (s *Service) answeredBefore(ctx context.Context, questionID, answer string) (*schedulerv1.AnswerQuestionResponse, error) {
-	q, err := s.deps.Store.Question(ctx, questionID)
-	return &schedulerv1.AnswerQuestionResponse{Accepted: q.AnswerJSON == answer}, err
-}
-
 func (s *Service) visible(ctx context.Context, questionID string) (store.Question, error) {
 	q, err := s.deps.Store.Question(ctx, questionID)
 	if err == nil && !store.Sees(principal.From(ctx), q.OrgID) {
@@ -175,53 +196,17 @@ func (s *Service) visible(ctx context.Context, questionID string) (store.Questio
 	return q, err
 }
 
-// ListQuestions lists open questions, oldest first.
-func (s *Service) ListQuestions(ctx context.Context, req *schedulerv1.ListQuestionsRequest) (*schedulerv1.ListQuestionsResponse, error) {
-	filter := store.QuestionFilter{
-		OrgID: principal.From(ctx).OrgID, TargetID: req.GetTargetId(), SessionID: req.GetSessionId(), RunID: req.GetRunId(),
-		Limit: page.Size(int(req.GetPageSize()), usualPage, mostRows),
-	}
-	if filter.TargetID != "" {
-		t, err := s.deps.Store.VisibleTarget(ctx, filter.TargetID)
-		if err != nil {
-			return nil, err
-		}
-		filter.OrgID = t.OrgID
-	}
-	if filter.OrgID == "" && principal.From(ctx).Kind != principal.Service {
-		return nil, fault.Denied.Errorf("say whose questions: the caller has no organisation")
-	}
-	questions, err := s.deps.Store.OpenQuestions(ctx, filter)
-	if err != nil {
-		return nil, err
-	}
-	answer := &schedulerv1.ListQuestionsResponse{}
-	for _, q := range questions {
-		answer.Questions = append(answer.Questions, toProto(q))
-	}
-	return answer, nil
-}
-
 func toProto(q store.Question) *schedulerv1.Question {
 	p := &schedulerv1.Question{
 		QuestionId: q.ID, TargetId: q.TargetID, WorkflowId: q.WorkflowID, RunId: q.RunID, Method: q.Method,
 		ParamsJson: q.ParamsJSON, SessionId: q.SessionID, UserId: q.UserID, AskedAt: timestamppb.New(q.AskedAt), OrgId: q.OrgID,
-		State: stateOf(q), AnsweredBy: q.AnsweredBy,
+		State: string(q.Shown()), AnsweredBy: q.AnsweredBy, SignalName: q.SignalName,
 	}
 	if q.AnswerJSON != "" {
 		p.AnsweredAt = timestamppb.New(q.AnsweredAt)
 	}
-	return p
-}
-
-// stateOf is a question's state as people see it: whether the run has the answer yet
-// is nobody's business.
-func stateOf(q store.Question) string {
-	switch {
-	case q.AnswerJSON != "":
-		return store.Answered
-	case q.State == store.Open:
-		return store.Open
+	if !q.Deadline.IsZero() {
+		p.Deadline = timestamppb.New(q.Deadline)
 	}
-	return "withdrawn"
+	return p
 }

@@ -94,6 +94,12 @@ func TestListQuestions(t *testing.T) {
 		"of another session":             {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{SessionId: "ses_2"}},
 		"of a run that ended":            {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{RunId: "run_2"}},
 		"a page":                         {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{PageSize: 1}, want: "run_1"},
+		"answered":                       {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{State: "answered"}, want: "run_3"},
+		"withdrawn":                      {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{State: "withdrawn"}, want: "run_2"},
+		"expired":                        {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{State: "expired"}},
+		"any":                            {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{State: "any"}, want: "run_1 run_2 run_3 run_3"},
+		"in no state":                    {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{State: "lost"}, kind: fault.Invalid},
+		"after a damaged token":          {ctx: ctx, req: &schedulerv1.ListQuestionsRequest{PageToken: "%"}, kind: fault.Invalid},
 		"by another organisation":        {ctx: as(t, id.Org.New()), req: &schedulerv1.ListQuestionsRequest{RunId: "run_1"}},
 		"of a stranger's app":            {ctx: as(t, id.Org.New()), req: &schedulerv1.ListQuestionsRequest{TargetId: w.app}, kind: fault.NotFound},
 		"by nobody":                      {ctx: t.Context(), req: &schedulerv1.ListQuestionsRequest{RunId: "run_1"}, kind: fault.Denied},
@@ -108,6 +114,40 @@ func TestListQuestions(t *testing.T) {
 		if got := strings.Join(runs, " "); fault.KindOf(err) != tt.kind || got != tt.want {
 			t.Errorf("%s: ListQuestions() = %q, %v; want %q, kind %v", name, got, err, tt.want, tt.kind)
 		}
+	}
+}
+
+// Pages come whole, also when many were asked in the same millisecond and an earlier one
+// is answered between two of them.
+func TestListQuestionsInPages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.run(t, "run_1")
+	at := time.Now()
+	r, ctx := w.roomAt(t, false, func() time.Time { return at }), w.user(t)
+	want := map[string]bool{}
+	for n := range 7 {
+		want[r.ask(ctx, t, w.question("run_1", fmt.Sprint(n))).GetQuestion().GetQuestionId()] = true
+	}
+	token := ""
+	for page := range 10 {
+		res, err := r.ListQuestions(ctx, &schedulerv1.ListQuestionsRequest{PageSize: 2, PageToken: token})
+		if err != nil {
+			t.Fatalf("ListQuestions(%q) = %v", token, err)
+		}
+		for _, q := range res.GetQuestions() {
+			if !want[q.GetQuestionId()] {
+				t.Errorf("page %d has %s, which is no question or came before", page, q.GetQuestionId())
+			}
+			delete(want, q.GetQuestionId())
+		}
+		if token = res.GetNextPageToken(); token == "" {
+			break
+		}
+		r.answer(ctx, t, res.GetQuestions()[0].GetQuestionId(), `1`)
+	}
+	if len(want) != 0 || token != "" {
+		t.Errorf("pages lack %d questions, and end at %q", len(want), token)
 	}
 }
 

@@ -11,12 +11,15 @@ import (
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 )
 
 const (
 	defaultSignal = "resume"
 	maxSignalName = 1000
-	maxHistory    = 16 << 20
+	// maxInline bounds what is given to Temporal as it is, which refuses 2 MB.
+	maxInline  = 1 << 20
+	maxHistory = 16 << 20
 )
 
 // SignalRun sends a signal with one JSON payload.
@@ -32,14 +35,22 @@ func (s *Service) SignalRun(ctx context.Context, req *schedulerv1.SignalRunReque
 	if err != nil {
 		return nil, err
 	}
-	err = f.client.SignalWorkflow(ctx, f.workflowID, f.runID, name, payload)
+	var carried any
+	if payload != nil {
+		if carried, err = s.payload(ctx, payloads.Scope{OrgID: f.target.OrgID, WorkflowID: f.workflowID}, payload); err != nil {
+			return nil, err
+		}
+	}
+	defer s.deps.Bell.Hold(ctx, f.target.ID)()
+	err = f.client.SignalWorkflow(ctx, f.workflowID, f.runID, name, carried)
+	s.deps.Bell.Stirred(f.target.ID)
 	if missing(err) {
 		return &schedulerv1.SignalRunResponse{}, nil
 	}
 	return &schedulerv1.SignalRunResponse{Found: true}, away(err)
 }
 
-func signalOf(req *schedulerv1.SignalRunRequest) (name string, payload any, err error) {
+func signalOf(req *schedulerv1.SignalRunRequest) (name string, payload json.RawMessage, err error) {
 	name = req.GetSignalName()
 	if name == "" {
 		name = defaultSignal
@@ -55,26 +66,7 @@ func signalOf(req *schedulerv1.SignalRunRequest) (name string, payload any, err 
 	case !json.Valid([]byte(text)):
 		return "", nil, fault.Invalid.Errorf("the payload must be JSON")
 	}
-	return name, jsonPayload(json.RawMessage(text)), nil
-}
-
-// CancelRun asks a run to end.
-func (s *Service) CancelRun(ctx context.Context, req *schedulerv1.CancelRunRequest) (*schedulerv1.CancelRunResponse, error) {
-	f, err := s.find(ctx, req.GetTargetId(), req.GetWorkflowId(), req.GetRunId())
-	if missing(err) {
-		return &schedulerv1.CancelRunResponse{}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if closed(f) {
-		return &schedulerv1.CancelRunResponse{}, nil // Temporal takes the request and does nothing
-	}
-	err = f.client.CancelWorkflow(ctx, f.workflowID, f.runID)
-	if missing(err) {
-		return &schedulerv1.CancelRunResponse{}, nil
-	}
-	return &schedulerv1.CancelRunResponse{Found: true}, away(err)
+	return name, json.RawMessage(text), nil
 }
 
 // GetRunHistory gives the complete event history as Temporal's JSON.

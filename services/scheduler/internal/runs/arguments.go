@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,11 +16,12 @@ import (
 	"golang.org/x/text/message"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 )
 
 const (
 	// maxArguments bounds the arguments of one run, bytes.
-	maxArguments = 2 << 20
+	maxArguments = payloads.Most
 	// reserved begins parameters by which the agents' SDK lets a caller choose ids and
 	// queues; nobody outside may.
 	reserved = "__mcp_agent_"
@@ -71,6 +73,9 @@ func (p *parameters) misnamed(given map[string]json.RawMessage) []problem {
 		if _, ok := given[name]; !ok && p.defaults[name] == nil {
 			problems = append(problems, problem{name, "Field required"})
 		}
+	}
+	if p.open {
+		return problems
 	}
 	var unknown []string
 	for name := range given {
@@ -170,6 +175,9 @@ func (p *parameters) sentence(problems []problem) string {
 // arrange puts arguments and defaults in the order of the signature. One that is
 // missing without a default becomes null when a later one is there.
 func (p *parameters) arrange(given map[string]json.RawMessage) []member {
+	if p.whole {
+		return p.members(given)
+	}
 	var all []member
 	last := 0
 	for _, name := range p.order {
@@ -186,6 +194,25 @@ func (p *parameters) arrange(given map[string]json.RawMessage) []member {
 		}
 	}
 	return all[:last]
+}
+
+// members are those of the one object that a workflow takes, with its defaults; what the
+// schema does not name comes last.
+func (p *parameters) members(given map[string]json.RawMessage) []member {
+	all := []member{}
+	others := maps.Clone(given)
+	for _, name := range p.order {
+		delete(others, name)
+		if value, ok := given[name]; ok {
+			all = append(all, member{name, value})
+		} else if value, ok := p.defaults[name]; ok {
+			all = append(all, member{name, value})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(others)) {
+		all = append(all, member{name, others[name]})
+	}
+	return all
 }
 
 // object writes members as one JSON object, in their order.

@@ -96,3 +96,36 @@ func FuzzCheckNeverPanics(f *testing.F) {
 		}
 	})
 }
+
+func TestCheckOfOneObject(t *testing.T) {
+	t.Parallel()
+	const closed = `{"type":"object","properties":{"b":{"type":"integer"},"a":{"type":"string","default":"x"},"c":{}},"required":["b"],"additionalProperties":false}`
+	tests := map[string]struct{ schema, arguments, want, wantErr string }{
+		"any object":            {arguments: `{"z":1,"a":{"b":2}}`, want: `{"a":{"b":2},"z":1}`},
+		"nothing":               {arguments: ``, want: `{}`},
+		"defaults, and no null": {schema: closed, arguments: `{"b":1}`, want: `{"b":1,"a":"x"}`},
+		"missing":               {schema: closed, arguments: `{}`, wantErr: "b\n  Field required"},
+		"unknown":               {schema: closed, arguments: `{"b":1,"d":1}`, wantErr: "d\n  Unexpected keyword argument"},
+		"unknown, and allowed":  {schema: `{"properties":{"b":{"type":"integer"}}}`, arguments: `{"d":1,"b":2}`, want: `{"b":2,"d":1}`},
+		"wrong":                 {schema: `{"properties":{"b":{"type":"integer"}}}`, arguments: `{"d":1,"b":[]}`, wantErr: "b\n  Input should be a valid integer"},
+	}
+	for desc, tt := range tests {
+		t.Run(desc, func(t *testing.T) {
+			t.Parallel()
+			p, err := wholeParameters(json.RawMessage(tt.schema))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := p.check(tt.arguments)
+			if tt.wantErr != "" {
+				if !fault.Invalid.Is(err) || !strings.Contains(fault.Message(err), tt.wantErr) {
+					t.Errorf("check(%s) = %v, want %q", tt.arguments, err, tt.wantErr)
+				}
+				return
+			}
+			if err != nil || string(object(got)) != tt.want {
+				t.Errorf("check(%s) = %s, %v, want %s", tt.arguments, object(got), err, tt.want)
+			}
+		})
+	}
+}

@@ -15,9 +15,14 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 )
+
+// resultLost is the error type of a run whose large result is gone.
+const resultLost = "ResultLost"
 
 // newest events that are searched for why a workflow task fails.
 const newestEvents = 20
@@ -53,8 +58,22 @@ func fromInfo(info *workflowpb.WorkflowExecutionInfo) *schedulerv1.Run {
 		StartTime: info.GetStartTime(), ExecutionTime: info.GetExecutionTime(), CloseTime: info.GetCloseTime(),
 		HistoryLength:    info.GetHistoryLength(),
 		ParentWorkflowId: info.GetParentExecution().GetWorkflowId(), ParentRunId: info.GetParentExecution().GetRunId(),
-		StartedBy: text(info.GetMemo().GetFields()[flow.MemoStartedBy]),
+		StartedBy: text(info.GetMemo().GetFields()[flow.MemoStartedBy]), Labels: labelsIn(info.GetSearchAttributes()),
+		Priority: priorityOf(info),
+		Share:    info.GetPriority().GetFairnessKey(), Weight: float64(info.GetPriority().GetFairnessWeight()),
 	}
+}
+
+// priorityOf is Temporal's own where it tells it, which it does not in lists.
+func priorityOf(info *workflowpb.WorkflowExecutionInfo) int32 {
+	if p := info.GetPriority().GetPriorityKey(); p != 0 {
+		return p
+	}
+	var p int32
+	if memo := info.GetMemo().GetFields()[flow.MemoPriority]; memo != nil {
+		_ = converter.GetDefaultDataConverter().FromPayload(memo, &p) // what is no number is not known
+	}
+	return p
 }
 
 func versionOf(info *workflowpb.WorkflowExecutionInfo) string {
@@ -81,7 +100,7 @@ func text(p *commonpb.Payload) string {
 	return s
 }
 
-// addEnd adds result or failure of a closed run.
+// addEnd adds result or failure of a closed run, but not a large result.
 func addEnd(ctx context.Context, c client.Client, run *schedulerv1.Run) error {
 	events := c.GetWorkflowHistory(ctx, run.GetWorkflowId(), run.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 	if !events.HasNext() {
@@ -95,7 +114,29 @@ func addEnd(ctx context.Context, c client.Client, run *schedulerv1.Run) error {
 	return nil
 }
 
-// closeWith puts a run's last event into words.
+// complete is closeWith with a large result, or with the error that it is lost.
+func (s *Service) complete(ctx context.Context, orgID string, run *schedulerv1.Run, event *historypb.HistoryEvent) error {
+	if err := s.open(ctx, orgID, event); err != nil {
+		return err
+	}
+	closeWith(run, event)
+	if run.GetStatus() == schedulerv1.RunStatus_RUN_STATUS_COMPLETED && run.GetResultJson() == "" {
+		run.ErrorType, run.ErrorMessage = resultLost, "the run ended well, but its result is not kept any more ("+payloads.LostReason+")"
+	}
+	return nil
+}
+
+// open fetches what an event keeps outside of the history. What is lost stays a claim.
+func (s *Service) open(ctx context.Context, orgID string, event *historypb.HistoryEvent) error {
+	err := s.deps.Payloads.In(ctx, orgID, &historypb.History{Events: []*historypb.HistoryEvent{event}})
+	if fault.NotFound.Is(err) {
+		return nil
+	}
+	return err
+}
+
+// closeWith puts a run's last event into words. A result that is a claim is left out;
+// addEnd says which of these are lost.
 func closeWith(run *schedulerv1.Run, event *historypb.HistoryEvent) {
 	switch event.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
@@ -103,29 +144,45 @@ func closeWith(run *schedulerv1.Run, event *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		explain(run, event.GetWorkflowExecutionFailedEventAttributes().GetFailure())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
-		run.ErrorType, run.ErrorMessage = "CancelledError", "Workflow was cancelled"
+		cancelled(run)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
-		run.ErrorType, run.ErrorMessage = "TerminatedError", "Workflow was terminated"
-		if reason := event.GetWorkflowExecutionTerminatedEventAttributes().GetReason(); reason != "" {
-			run.ErrorMessage += ": " + reason
-		}
+		terminated(run, event.GetWorkflowExecutionTerminatedEventAttributes().GetReason())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT:
 		run.ErrorType, run.ErrorMessage = "TimeoutError", "Workflow took too long"
 	}
 }
 
+func cancelled(run *schedulerv1.Run) {
+	run.ErrorType, run.ErrorMessage = "CancelledError", "Workflow was cancelled"
+}
+
+// terminated tells an end by force; our own is the last resort of a cancellation.
+func terminated(run *schedulerv1.Run, reason string) {
+	if reason == flow.StopReason {
+		run.Status = schedulerv1.RunStatus_RUN_STATUS_CANCELED
+		cancelled(run)
+		return
+	}
+	run.ErrorType, run.ErrorMessage = "TerminatedError", "Workflow was terminated"
+	if reason != "" {
+		run.ErrorMessage += ": " + reason
+	}
+}
+
 // resultJSON is the first payload as JSON.
-func resultJSON(payloads *commonpb.Payloads) string {
-	if len(payloads.GetPayloads()) == 0 {
+func resultJSON(all *commonpb.Payloads) string {
+	if len(all.GetPayloads()) == 0 {
 		return "null"
 	}
-	p := payloads.GetPayloads()[0]
+	p := all.GetPayloads()[0]
 	encoding := string(p.GetMetadata()[converter.MetadataEncoding])
 	switch {
 	case strings.HasPrefix(encoding, "json/"):
 		return string(p.GetData())
 	case encoding == converter.MetadataEncodingNil:
 		return "null"
+	case payloads.IsClaim(p):
+		return ""
 	}
 	encoded, _ := json.Marshal(base64.StdEncoding.EncodeToString(p.GetData())) // a string always encodes
 	return string(encoded)
@@ -138,6 +195,32 @@ func explain(run *schedulerv1.Run, f *failurepb.Failure) {
 		f = f.GetCause()
 	}
 	run.ErrorMessage, run.ErrorType, run.ErrorDetail = f.GetMessage(), failureType(f), traceback(f)
+	run.ProtocolError = protocolError(f)
+}
+
+// protocolErrorType is the type of failure by which an agent's host carries an error
+// that the code means for the protocol: class McpError of the Python SDK.
+const protocolErrorType = "McpError"
+
+// protocolError is the JSON-RPC error that a failure carries in its details; nil when it
+// is none, or says no code.
+func protocolError(f *failurepb.Failure) *schedulerv1.ProtocolError {
+	details := f.GetApplicationFailureInfo().GetDetails()
+	if failureType(f) != protocolErrorType || len(details.GetPayloads()) == 0 {
+		return nil
+	}
+	var said struct {
+		Code *int32          `json:"code"`
+		Data json.RawMessage `json:"data"`
+	}
+	if json.Unmarshal([]byte(resultJSON(details)), &said) != nil || said.Code == nil {
+		return nil
+	}
+	e := &schedulerv1.ProtocolError{Code: *said.Code}
+	if string(said.Data) != "null" {
+		e.DataJson = string(said.Data)
+	}
+	return e
 }
 
 func failureType(f *failurepb.Failure) string {

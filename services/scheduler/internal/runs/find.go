@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/google/uuid"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
@@ -27,18 +26,13 @@ type found struct {
 
 var errNoRun = fault.NotFound.Errorf("no such run")
 
-// find looks for a run by run id, workflow id (its latest run) or both. It fails
-// with fault.NotFound, also for a run of another target.
+// find looks for a run by run id, workflow id (its latest run) or both, of a target or,
+// without one, of the caller's organisation. It fails with fault.NotFound, also for a
+// run of another target.
 func (s *Service) find(ctx context.Context, targetID, workflowID, runID string) (found, error) {
-	t, err := s.deps.Store.VisibleTarget(ctx, targetID)
+	t, err := s.owner(ctx, targetID, workflowID, runID)
 	if err != nil {
 		return found{}, err
-	}
-	if workflowID == "" && runID == "" {
-		return found{}, fault.Invalid.Errorf("name the run by run_id or workflow_id")
-	}
-	if _, err := uuid.Parse(runID); runID != "" && err != nil {
-		return found{}, errNoRun
 	}
 	c, err := s.client(ctx, t)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
@@ -13,6 +15,8 @@ import (
 
 const (
 	maxWait = 60 * time.Second
+	// timeToAnswer is kept of a call's deadline.
+	timeToAnswer = time.Second
 	// maxChain bounds how many continuations of a run are followed.
 	maxChain = 50
 )
@@ -22,7 +26,7 @@ func (s *Service) GetRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*
 	if req.GetRunId() == "" || req.GetWait().AsDuration() > 0 {
 		return s.getRun(ctx, req)
 	}
-	t, err := s.deps.Store.VisibleTarget(ctx, req.GetTargetId())
+	t, err := s.owner(ctx, req.GetTargetId(), "", req.GetRunId())
 	if err != nil {
 		return nil, err
 	}
@@ -44,15 +48,8 @@ func (s *Service) getRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	wait, cancel := context.WithTimeout(ctx, min(max(req.GetWait().AsDuration(), 0), maxWait))
+	wait, cancel := s.waiting(ctx, req.GetWait().AsDuration())
 	defer cancel()
-	go func() {
-		select {
-		case <-s.deps.Draining:
-			cancel()
-		case <-wait.Done():
-		}
-	}()
 	asked := f.runID
 	for range maxChain {
 		if f, err = s.wait(ctx, wait, f); err != nil {
@@ -74,6 +71,24 @@ func (s *Service) getRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*
 	return &schedulerv1.GetRunResponse{Run: run}, nil
 }
 
+// waiting is a context for as long as a caller wants to wait, which leaves time to
+// answer before the call's own deadline, and ends before the process does.
+func (s *Service) waiting(ctx context.Context, wanted time.Duration) (context.Context, context.CancelFunc) {
+	wanted = min(max(wanted, 0), maxWait)
+	if deadline, ok := ctx.Deadline(); ok {
+		wanted = min(wanted, time.Until(deadline)-timeToAnswer)
+	}
+	wait, cancel := context.WithTimeout(ctx, wanted)
+	go func() {
+		select {
+		case <-s.deps.Draining:
+			cancel()
+		case <-wait.Done():
+		}
+	}()
+	return wait, cancel
+}
+
 // wait returns f as it is when it has closed or the wait is over.
 func (s *Service) wait(ctx, wait context.Context, f found) (found, error) {
 	open := func() bool { return !closed(f) }
@@ -82,7 +97,7 @@ func (s *Service) wait(ctx, wait context.Context, f found) (found, error) {
 	}
 	events := f.client.GetWorkflowHistory(wait, f.workflowID, f.runID, true, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 	if events.HasNext() {
-		if _, err := events.Next(); err != nil && wait.Err() == nil {
+		if _, err := events.Next(); err != nil && !endOfWait(wait, err) {
 			return f, away(err)
 		}
 	}
@@ -109,6 +124,8 @@ func (s *Service) continuation(ctx context.Context, f found) (found, error) {
 func (s *Service) tell(ctx context.Context, f found) (*schedulerv1.Run, error) {
 	info := f.description.GetWorkflowExecutionInfo()
 	run := fromInfo(info)
+	run.Retention = durationpb.New(s.deps.Retention)
+	run.CancelRequested = f.description.GetWorkflowExtendedInfo().GetCancelRequested()
 	if err := s.addStarter(ctx, f.runID, run); err != nil {
 		return nil, err
 	}
@@ -116,14 +133,31 @@ func (s *Service) tell(ctx context.Context, f found) (*schedulerv1.Run, error) {
 	if !over {
 		return run, addPending(ctx, f, run)
 	}
-	if err := addEnd(ctx, f.client, run); err != nil {
+	if err := s.addWholeEnd(ctx, f, run); err != nil {
 		return nil, err
+	}
+	if run.GetStatus() == schedulerv1.RunStatus_RUN_STATUS_CANCELED {
+		outcome = Canceled // by force, too
 	}
 	fact := store.Run{RunID: f.runID, WorkflowID: f.workflowID, TargetID: f.target.ID, OrgID: f.target.OrgID}
 	return run, s.deps.Record.Closed(ctx, fact, outcome, info.GetCloseTime().AsTime())
 }
 
-// addStarter says who started a run and where they listen, as far as that was written down.
+// addWholeEnd adds result or failure of a closed run.
+func (s *Service) addWholeEnd(ctx context.Context, f found, run *schedulerv1.Run) error {
+	events := f.client.GetWorkflowHistory(ctx, run.GetWorkflowId(), run.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+	if !events.HasNext() {
+		return nil
+	}
+	event, err := events.Next()
+	if err != nil {
+		return away(err)
+	}
+	return s.complete(ctx, f.target.OrgID, run, event)
+}
+
+// addStarter says who started a run, where they listen, and when it last asked, as far
+// as that was written down.
 func (s *Service) addStarter(ctx context.Context, runID string, run *schedulerv1.Run) error {
 	known, err := s.deps.Store.Run(ctx, runID)
 	if fault.NotFound.Is(err) {
@@ -133,5 +167,9 @@ func (s *Service) addStarter(ctx context.Context, runID string, run *schedulerv1
 		return err
 	}
 	run.SessionId, run.ProgressTokenJson = known.SessionID, known.ProgressToken
-	return nil
+	changed, err := s.deps.Store.QuestionsChanged(ctx, runID)
+	if !changed.IsZero() {
+		run.QuestionChangedAt = timestamppb.New(changed)
+	}
+	return err
 }

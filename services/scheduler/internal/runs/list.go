@@ -2,14 +2,11 @@ package runs
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/page"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
@@ -35,25 +32,17 @@ var queryStatus = map[schedulerv1.RunStatus]string{
 	schedulerv1.RunStatus_RUN_STATUS_PAUSED:     "Paused",
 }
 
-// ListRuns lists the runs of a target, newest first.
+// ListRuns lists the runs of a target or of the organisation, newest first.
 func (s *Service) ListRuns(ctx context.Context, req *schedulerv1.ListRunsRequest) (*schedulerv1.ListRunsResponse, error) {
-	t, err := s.deps.Store.VisibleTarget(ctx, req.GetTargetId())
-	if err != nil {
-		return nil, err
-	}
 	token, err := page.Decode(req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	query, err := listQuery(req)
-	if err != nil {
-		return nil, err
+	sc, query, err := s.search(ctx, filterOf(req))
+	if err != nil || sc.client == nil {
+		return &schedulerv1.ListRunsResponse{}, err
 	}
-	c, err := s.client(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	listed, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+	listed, err := sc.client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 		PageSize: int32(page.Size(int(req.GetPageSize()), usualPage, mostRuns)), NextPageToken: []byte(token), Query: query,
 	})
 	if err != nil {
@@ -63,26 +52,32 @@ func (s *Service) ListRuns(ctx context.Context, req *schedulerv1.ListRunsRequest
 	for _, info := range listed.GetExecutions() {
 		answer.Runs = append(answer.Runs, fromInfo(info))
 	}
-	if err := addEnds(ctx, c, answer.GetRuns()); err != nil {
+	if req.GetWithoutResults() {
+		return answer, nil
+	}
+	if err := addEnds(ctx, sc.client, answer.GetRuns()); err != nil {
 		return nil, err
 	}
 	trim(answer.GetRuns())
 	return answer, nil
 }
 
-func listQuery(req *schedulerv1.ListRunsRequest) (string, error) {
-	query := []string{ofTarget(req.GetTargetId())}
-	if req.GetStatus() != schedulerv1.RunStatus_RUN_STATUS_UNSPECIFIED {
-		status, ok := queryStatus[req.GetStatus()]
-		if !ok {
-			return "", fault.Invalid.Errorf("there is no run status %d", req.GetStatus())
-		}
-		query = append(query, "ExecutionStatus = "+quote(status))
+func filterOf(req *schedulerv1.ListRunsRequest) *schedulerv1.RunFilter {
+	return &schedulerv1.RunFilter{
+		TargetId: req.GetTargetId(), Name: req.GetName(), VersionId: req.GetVersionId(), Status: req.GetStatus(), StartedBy: req.GetStartedBy(),
+		Labels: req.GetLabels(), StartedAfter: req.GetStartedAfter(), StartedBefore: req.GetStartedBefore(),
+		ClosedAfter: req.GetClosedAfter(), ClosedBefore: req.GetClosedBefore(), Query: req.GetQuery(),
 	}
-	if name := req.GetName(); name != "" {
-		query = append(query, fmt.Sprintf("WorkflowType IN (%s, %s)", quote(name), quote(agentenv.ToolWorkflow(name))))
+}
+
+// search says where to look for the runs of a filter, and with which query.
+func (s *Service) search(ctx context.Context, f *schedulerv1.RunFilter) (scope, string, error) {
+	sc, err := s.scope(ctx, f.GetTargetId())
+	if err != nil {
+		return sc, "", err
 	}
-	return strings.Join(query, " AND "), nil
+	conditions, err := s.conditions(ctx, f)
+	return sc, queryOf(sc, conditions), err
 }
 
 // addEnds adds the results of the closed runs.

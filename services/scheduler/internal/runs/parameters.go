@@ -16,9 +16,30 @@ type parameters struct {
 	types    map[string]string
 	defaults map[string]json.RawMessage
 	required []string
+	// textual are the parameters that take a string, or a string among others.
+	textual map[string]bool
+	// whole says that they are the members of one object, its only parameter; open that
+	// this object may have others.
+	whole, open bool
 	// schema checks values; nil when the agent's schema cannot be compiled, in which
 	// case the agent checks them itself.
 	schema *jsonschema.Schema
+}
+
+// wholeParameters reads the schema of a workflow that takes one object.
+func wholeParameters(raw json.RawMessage) (*parameters, error) {
+	p, err := parseParameters(raw)
+	if err != nil {
+		return nil, err
+	}
+	var head struct {
+		AdditionalProperties json.RawMessage `json:"additionalProperties"`
+	}
+	if len(raw) > 0 {
+		err = json.Unmarshal(raw, &head)
+	}
+	p.whole, p.open = true, string(head.AdditionalProperties) != "false"
+	return p, err
 }
 
 // parseParameters reads a schema. An empty one takes nothing.
@@ -34,7 +55,7 @@ func parseParameters(raw json.RawMessage) (*parameters, error) {
 	if err := json.Unmarshal(raw, &head); err != nil {
 		return nil, fmt.Errorf("read parameter schema: %w", err)
 	}
-	p := &parameters{title: head.Title, required: head.Required, types: map[string]string{}, defaults: map[string]json.RawMessage{}}
+	p := &parameters{title: head.Title, required: head.Required, types: map[string]string{}, defaults: map[string]json.RawMessage{}, textual: map[string]bool{}}
 	members, err := orderedMembers(head.Properties)
 	if err != nil {
 		return nil, fmt.Errorf("read parameter schema: %w", err)
@@ -43,12 +64,19 @@ func parseParameters(raw json.RawMessage) (*parameters, error) {
 		var property struct {
 			Type    any             `json:"type"`
 			Default json.RawMessage `json:"default"`
+			AnyOf   []struct {
+				Type any `json:"type"`
+			} `json:"anyOf"`
 		}
 		if err := json.Unmarshal(m.value, &property); err != nil {
 			return nil, fmt.Errorf("read schema of parameter %s: %w", m.name, err)
 		}
 		p.order = append(p.order, m.name)
 		p.types[m.name], _ = property.Type.(string)
+		p.textual[m.name] = property.Type == "string"
+		for _, one := range property.AnyOf {
+			p.textual[m.name] = p.textual[m.name] || one.Type == "string"
+		}
 		if property.Default != nil {
 			p.defaults[m.name] = property.Default
 		}

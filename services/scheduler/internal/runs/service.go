@@ -10,11 +10,16 @@ import (
 	"log/slog"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"go.temporal.io/sdk/client"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/bell"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
@@ -26,15 +31,27 @@ type Namespaces interface {
 	Forget(namespace string)
 }
 
+// Priorities says what callers get of the queues.
+type Priorities interface {
+	Of(ctx context.Context, p principal.Principal, t store.Target) (priorities.Share, error)
+}
+
 // Deps is everything a Service needs from outside.
 type Deps struct {
 	Store      *store.Store
 	Namespaces Namespaces
 	Record     *Recorder
+	Priorities Priorities
 	// Tools polls for runs of tools in an organisation's namespace from now on.
 	Tools interface{ Ensure(orgID string) }
+	// Payloads is what arguments and results pass.
+	Payloads *payloads.Passage
+	// Bell is rung for the agents that runs need.
+	Bell *bell.Bell
 	// Policy is how bodies of tools are run.
 	Policy flow.ActivityPolicy
+	// Stop is how a run ends that was asked to.
+	Stop Patience
 	// Retention is how long closed runs are remembered.
 	Retention time.Duration
 	// Draining is closed when calls that wait should end, for the process does.
@@ -44,16 +61,23 @@ type Deps struct {
 	NewUUID  func() string
 }
 
+// Patience is how long a run may take to its end once it was asked to end.
+type Patience struct {
+	// Grace without anything new, and Longest in all.
+	Grace, Longest time.Duration
+}
+
 // Service answers for runs; questions of runs are another's business.
 type Service struct {
 	schedulerv1.UnimplementedRunsServiceServer
-	deps   Deps
-	recent *recent
+	deps       Deps
+	recent     *recent
+	signatures *lru.Cache[[2]string, signature]
 }
 
 // NewService returns a Service on deps, which must be complete.
 func NewService(deps Deps) *Service {
-	s := &Service{deps: deps, recent: newRecent(deps.Now)}
+	s := &Service{deps: deps, recent: newRecent(deps.Now), signatures: newSignatures()}
 	deps.Record.onClose = s.recent.forget
 	return s
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,9 +17,12 @@ import (
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/memblob"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -32,6 +36,9 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/grpctest"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/questions"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runs"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/temporaltest"
@@ -41,52 +48,85 @@ func TestMain(m *testing.M) { temporaltest.Main(m) }
 
 const captured = `{
 	"Echo":{"run_parameters":{"properties":{"text":{"type":"string"},"times":{"default":2,"type":"integer"}},"required":["text"],"title":"runArguments","type":"object"}},
-	"Wait":{"run_parameters":{"properties":{},"type":"object"}},"Fail":{"run_parameters":{}},"Panic":{"run_parameters":{}},"Count":{"run_parameters":{"properties":{"n":{"type":"integer","default":0}}}},
+	"Wait":{"run_parameters":{"properties":{},"type":"object"}},"Fail":{"run_parameters":{}},"Panic":{"run_parameters":{}},"Protocol":{"run_parameters":{}},"Tidy":{"run_parameters":{"properties":{"steps":{"type":"integer"}}}},"Count":{"run_parameters":{"properties":{"n":{"type":"integer","default":0}}}},
 	"add":{"run_parameters":{"properties":{"a":{"type":"integer"},"b":{"type":"integer","default":5}},"required":["a"],"title":"addArguments","type":"object"}},
+	"Steps":{"run_parameters":{}},"Stubborn":{"run_parameters":{}},
+	"large":{"run_parameters":{"properties":{"n":{"type":"integer"}}}},
 	"broken":{"run_parameters":{"properties":{}}}}`
 
 // fixture is a live target, its agent (in Go), and the service on a real socket.
 type fixture struct {
 	client        schedulerv1.RunsServiceClient
+	ops           schedulerv1.RunOperationsServiceClient
+	questions     *questions.Service
 	store         *store.Store
 	db            *sqldb.DB
 	org, app, ver string
-	ctx           context.Context // as a user of the organisation
+	// firsts counts how often the activity of that name ran.
+	firsts    *atomic.Int64
+	ctx       context.Context // as a user of the organisation
+	stopWork  func()          // ends the workers of the organisation's tools
+	work      func() func()   // begins new ones
+	bucket    *blob.Bucket
+	payloads  *payloads.Passage
+	collector *payloads.Collector
 }
+
+// inline is the size above which values are kept outside of histories.
+const inline = 10_000
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	directory := temporaltest.Directory(t)
 	db := dbtest.SQLite(t, store.Migrations())
-	f := &fixture{store: store.New(db), db: db, org: temporaltest.Org(), app: id.App.New(), ver: id.Version.New()}
+	f := &fixture{store: store.New(db), db: db, org: temporaltest.Org(), app: id.App.New(), ver: id.Version.New(), firsts: &atomic.Int64{}}
 	f.ctx = principal.With(t.Context(), principal.Principal{Kind: principal.User, OrgID: f.org, UserID: "u_1"})
 	f.live(t)
-	tools := runs.NewToolWorkers(directory, slog.New(slog.DiscardHandler))
+	f.bucket = memblob.OpenBucket(nil)
+	claims := payloads.NewClaims(f.bucket, f.store, inline, time.Now)
+	f.payloads = payloads.NewPassage(claims)
+	f.collector = &payloads.Collector{Claims: claims, Client: directory.Client, Log: slog.New(slog.DiscardHandler)}
+	record := runs.NewRecorder(f.store)
+	begin := runs.BeginScheduled{Store: f.store, Record: record, Now: time.Now}
+	tools := runs.NewToolWorkers(directory, begin, 16, nil, slog.New(slog.DiscardHandler))
 	service := runs.NewService(runs.Deps{
-		Store: f.store, Namespaces: directory, Record: runs.NewRecorder(f.store), Tools: tools,
-		Policy:    flow.ActivityPolicy{StartToClose: time.Minute, Heartbeat: 10 * time.Second, MaxTries: 5},
-		Retention: time.Hour, Draining: make(chan struct{}), Log: slog.New(slog.DiscardHandler), Now: time.Now, NewUUID: uuid.NewString,
+		Store: f.store, Namespaces: directory, Record: record, Tools: tools, Payloads: f.payloads,
+		Priorities: priorities.NewService(priorities.Deps{Store: f.store, Now: time.Now, NewID: id.PriorityRule.New}),
+		Stop:       runs.Patience{Grace: time.Second, Longest: 4 * time.Second},
+		Policy:     flow.ActivityPolicy{Heartbeat: 10 * time.Second, MaxTries: 5},
+		Retention:  time.Hour, Draining: make(chan struct{}), Log: slog.New(slog.DiscardHandler), Now: time.Now, NewUUID: uuid.NewString,
 	})
-	f.client = schedulerv1.NewRunsServiceClient(grpctest.Serve(t, func(r grpc.ServiceRegistrar) {
+	f.questions = questions.NewService(questions.Deps{
+		Store: f.store, Runs: service, Namespaces: directory, Draining: make(chan struct{}), Log: slog.New(slog.DiscardHandler), Now: time.Now, NewID: id.Question.New,
+	})
+	conn := grpctest.Serve(t, func(r grpc.ServiceRegistrar) {
 		schedulerv1.RegisterRunsServiceServer(r, service)
-	}))
-	background(t, func(ctx context.Context) error { return tools.Run(ctx, []string{f.org}) })
+		schedulerv1.RegisterRunOperationsServiceServer(r, runs.NewOperations(service, f.questions))
+	})
+	f.client, f.ops = schedulerv1.NewRunsServiceClient(conn), schedulerv1.NewRunOperationsServiceClient(conn)
+	f.work = func() (stop func()) {
+		tools := runs.NewToolWorkers(directory, begin, 16, nil, slog.New(slog.DiscardHandler))
+		return background(t, func(ctx context.Context) error { return tools.Run(ctx, []string{f.org}) })
+	}
+	f.stopWork = background(t, func(ctx context.Context) error { return tools.Run(ctx, []string{f.org}) })
 	background(t, service.Run)
 	f.agent(t, directory)
 	return f
 }
 
-func background(t *testing.T, run func(context.Context) error) {
+func background(t *testing.T, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("background work ended with %v", err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // live records a version that serves.
@@ -96,7 +136,7 @@ func (f *fixture) live(t *testing.T) {
 	_, err := f.store.BeginDeploy(t.Context(), v, "", time.Now())
 	if err == nil {
 		err = f.store.SetCapture(t.Context(), f.ver, store.Capture{
-			WorkflowsJSON: captured, Workflows: []string{"Echo", "Wait", "Fail", "Panic", "Count"}, SyncTools: []string{"add"}, AsyncTools: []string{"broken"},
+			WorkflowsJSON: captured, Workflows: []string{"Echo", "Wait", "Fail", "Panic", "Count", "Protocol", "Tidy", "Steps", "Stubborn"}, SyncTools: []string{"add", "large"}, AsyncTools: []string{"broken"},
 		})
 	}
 	if err == nil {
@@ -133,6 +173,10 @@ func (f *fixture) agent(t *testing.T, directory interface {
 		"Fail": func(workflow.Context) error {
 			return temporal.NewApplicationErrorWithCause("it broke", "ValueError", errors.New("Traceback: line 1"))
 		},
+		"Protocol": func(workflow.Context) error {
+			return temporal.NewApplicationError("no way", "McpError", map[string]any{"code": -32050, "message": "no way", "data": map[string]int{"left": 3}})
+		},
+		"Tidy":  tidy,
 		"Panic": func(workflow.Context) error { panic("stuck in a step") },
 		"Count": func(ctx workflow.Context, n int) (int, error) {
 			if n < 3 {
@@ -140,13 +184,30 @@ func (f *fixture) agent(t *testing.T, directory interface {
 			}
 			return n, nil
 		},
+		"Steps": steps,
+		"Stubborn": func(ctx workflow.Context) error {
+			return workflow.ExecuteActivity(patient(ctx), "never").Get(ctx, nil)
+		},
 	} {
 		classes.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
 	}
+	classes.RegisterActivityWithOptions(func() (int64, error) { return f.firsts.Add(1), nil }, activity.RegisterOptions{Name: "first"})
+	classes.RegisterActivityWithOptions(func() error { return nil }, activity.RegisterOptions{Name: "second"})
+	classes.RegisterActivityWithOptions(func() error { return temporal.NewApplicationError("no network", "ConnectError") }, activity.RegisterOptions{Name: "never"})
+	classes.RegisterActivityWithOptions(tidyStep, activity.RegisterOptions{Name: "tidyStep"})
 	bodies := worker.New(c, agentenv.ToolsQueue(f.app, f.ver), worker.Options{DisableWorkflowWorker: true})
 	bodies.RegisterActivityWithOptions(func(_ context.Context, args struct{ A, B int }) (int, error) {
 		return args.A + args.B, nil
 	}, activity.RegisterOptions{Name: "tool:add"})
+	// What the edge would do to a large value of an agent.
+	bodies.RegisterActivityWithOptions(func(ctx context.Context, args struct{ N int }) (converter.RawValue, error) {
+		value, err := converter.GetDefaultDataConverter().ToPayload(strings.Repeat("x", args.N))
+		if err != nil {
+			return converter.RawValue{}, err
+		}
+		value, err = f.payloads.Encode(ctx, payloads.Scope{OrgID: f.org, WorkflowID: activity.GetInfo(ctx).WorkflowExecution.ID}, value)
+		return converter.NewRawValue(value), err
+	}, activity.RegisterOptions{Name: "tool:large"})
 	bodies.RegisterActivityWithOptions(func(context.Context, json.RawMessage) error {
 		return temporal.NewNonRetryableApplicationError("no luck", "KeyError", nil)
 	}, activity.RegisterOptions{Name: "tool:broken"})
@@ -156,6 +217,28 @@ func (f *fixture) agent(t *testing.T, directory interface {
 		}
 		t.Cleanup(w.Stop)
 	}
+}
+
+// steps does one thing, waits to be told, and does another.
+func steps(ctx workflow.Context) (string, error) {
+	state := "began"
+	if err := workflow.SetQueryHandler(ctx, "state", func(suffix string) (string, error) { return state + suffix, nil }); err != nil {
+		return "", err
+	}
+	var number int64
+	if err := workflow.ExecuteActivity(patient(ctx), "first").Get(ctx, &number); err != nil {
+		return "", err
+	}
+	state = "waits"
+	workflow.GetSignalChannel(ctx, "resume").Receive(ctx, nil)
+	if err := workflow.ExecuteActivity(patient(ctx), "second").Get(ctx, nil); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("first was number %d", number), ctx.Err()
+}
+
+func patient(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
 }
 
 func (f *fixture) start(t *testing.T, name, arguments string) *schedulerv1.StartRunResponse {
@@ -200,6 +283,10 @@ func TestRunsEnd(t *testing.T) {
 			Name: "Fail", Type: "Fail", Status: schedulerv1.RunStatus_RUN_STATUS_FAILED,
 			ErrorType: "ValueError", ErrorMessage: "it broke", ErrorDetail: "Traceback: line 1",
 		}},
+		"an error for the protocol": {"Protocol", ``, &schedulerv1.Run{
+			Name: "Protocol", Type: "Protocol", Status: schedulerv1.RunStatus_RUN_STATUS_FAILED,
+			ErrorType: "McpError", ErrorMessage: "no way", ProtocolError: &schedulerv1.ProtocolError{Code: -32050, DataJson: `{"left":3}`},
+		}},
 		"failing tool": {"broken", ``, &schedulerv1.Run{
 			Name: "broken", Type: "AutoWorkflow_broken", Status: schedulerv1.RunStatus_RUN_STATUS_FAILED, VersionId: f.ver,
 			ErrorType: "KeyError", ErrorMessage: "no luck",
@@ -215,7 +302,7 @@ func TestRunsEnd(t *testing.T) {
 			run := f.finished(t, started.GetRunId())
 			got := &schedulerv1.Run{
 				Name: run.GetName(), Type: run.GetType(), Status: run.GetStatus(), VersionId: run.GetVersionId(), ResultJson: run.GetResultJson(),
-				ErrorType: run.GetErrorType(), ErrorMessage: run.GetErrorMessage(), ErrorDetail: run.GetErrorDetail(),
+				ErrorType: run.GetErrorType(), ErrorMessage: run.GetErrorMessage(), ErrorDetail: run.GetErrorDetail(), ProtocolError: run.GetProtocolError(),
 			}
 			if diff := cmp.Diff(tt.want.String(), got.String()); diff != "" {
 				t.Errorf("run (-want +got):\n%s", diff)
@@ -437,10 +524,13 @@ func TestListRuns(t *testing.T) {
 		}
 		return nil
 	})
-	listed, err := f.client.ListRuns(f.ctx, &schedulerv1.ListRunsRequest{TargetId: f.app, Status: schedulerv1.RunStatus_RUN_STATUS_RUNNING})
-	if err != nil || len(listed.GetRuns()) != 1 || listed.GetRuns()[0].GetRunId() != open.GetRunId() {
-		t.Errorf("open runs = %v, %v; want %s", listed, err, open.GetRunId())
-	}
+	eventually(t, "the open one", func() error {
+		listed, err := f.client.ListRuns(f.ctx, &schedulerv1.ListRunsRequest{TargetId: f.app, Status: schedulerv1.RunStatus_RUN_STATUS_RUNNING})
+		if err != nil || len(listed.GetRuns()) != 1 || listed.GetRuns()[0].GetRunId() != open.GetRunId() {
+			return fmt.Errorf("open runs = %v, %w; want %s", listed, err, open.GetRunId())
+		}
+		return nil
+	})
 	if _, err := f.client.ListRuns(f.ctx, &schedulerv1.ListRunsRequest{TargetId: f.app, PageToken: "§"}); !fault.Invalid.Is(err) {
 		t.Errorf("ListRuns() with a damaged token = %v, want invalid", err)
 	}

@@ -25,6 +25,8 @@ import (
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/retries"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
@@ -44,14 +46,25 @@ type start struct {
 	id      string
 	keyed   bool
 	userID  string
+	labels  []string
+	// priority says how early it is served, and whose share of the queue it takes.
+	priority temporal.Priority
+	item     *Item // of a batch; nil: none
 }
 
-// StartRun starts a run on the live version of a target.
+// StartRun starts a run on the live version of a target, or on the one that is tried.
 func (s *Service) StartRun(ctx context.Context, req *schedulerv1.StartRunRequest) (*schedulerv1.StartRunResponse, error) {
 	run, err := s.prepare(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	return s.begin(ctx, run, req)
+}
+
+// begin starts what was prepared and writes it down, with what the request says about
+// its caller.
+func (s *Service) begin(ctx context.Context, run start, req *schedulerv1.StartRunRequest) (*schedulerv1.StartRunResponse, error) {
+	defer s.deps.Bell.Hold(ctx, run.target.ID)()
 	if run.tool {
 		s.deps.Tools.Ensure(run.target.OrgID)
 	}
@@ -73,30 +86,42 @@ func (s *Service) StartRun(ctx context.Context, req *schedulerv1.StartRunRequest
 // prepare decides what to start.
 func (s *Service) prepare(ctx context.Context, req *schedulerv1.StartRunRequest) (start, error) {
 	run := start{name: req.GetName(), userID: principal.From(ctx).UserID}
-	var err error
-	if run.target, err = s.deps.Store.VisibleTarget(ctx, req.GetTargetId()); err != nil {
-		return run, err
-	}
-	if run.target.Live == "" {
-		return run, fault.Unavailable.Errorf("this app has no live version; deploy it first")
-	}
-	if run.version, err = s.deps.Store.Version(ctx, run.target.Live); err != nil {
-		return run, err
-	}
-	schema, tool, err := schemaOf(run.version.Capture, run.name)
+	known, err := s.resolve(ctx, req.GetTargetId(), req.GetVersionId(), &run)
 	if err != nil {
 		return run, err
 	}
-	run.tool = tool
-	params, err := parseParameters(schema)
+	if run.args, err = known.params.check(req.GetArgumentsJson()); err != nil {
+		return run, err
+	}
+	if run.labels, err = labelsOf(req.GetLabels()); err != nil {
+		return run, err
+	}
+	share, err := s.deps.Priorities.Of(ctx, principal.From(ctx), run.target)
 	if err != nil {
 		return run, err
 	}
-	if run.args, err = params.check(req.GetArgumentsJson()); err != nil {
+	if run.priority, err = share.Priority(req.GetPriority(), known.priority); err != nil {
 		return run, err
 	}
 	run.id, run.keyed, err = s.workflowID(req)
 	return run, err
+}
+
+// resolve finds what a name means on a version of a target, and what it takes; version is
+// as a start asks for it.
+func (s *Service) resolve(ctx context.Context, targetID, version string, run *start) (known signature, err error) {
+	if run.target, err = s.deps.Store.VisibleTarget(ctx, targetID); err != nil {
+		return known, err
+	}
+	if run.target.Live == "" {
+		return known, fault.Unavailable.Errorf("this app has no live version; deploy it first")
+	}
+	if version, err = s.startsOn(ctx, run.target, version); err != nil {
+		return known, err
+	}
+	known, err = s.signature(ctx, version, run.name)
+	run.version, run.tool = known.version, known.tool
+	return known, err
 }
 
 // workflowID is new, or the same for the same key.
@@ -138,23 +163,48 @@ func (r start) workflowType() string {
 	return r.name
 }
 
-// payloads are one a parameter for a workflow class, one object for a tool.
-func (r start) payloads() []any {
+// role is whose work the run is.
+func (r start) role() agentenv.Role {
 	if r.tool {
-		return []any{jsonPayload(object(r.args))}
+		return agentenv.RoleServer
 	}
-	var all []any
-	for _, arg := range r.args {
-		all = append(all, jsonPayload(arg.value))
-	}
-	return all
+	return agentenv.RoleWorker
 }
 
-// jsonPayload carries JSON as it is, numbers and order included.
-func jsonPayload(text json.RawMessage) converter.RawValue {
-	return converter.NewRawValue(&commonpb.Payload{
-		Metadata: map[string][]byte{converter.MetadataEncoding: []byte(converter.MetadataEncodingJSON)}, Data: text,
-	})
+// texts are one a parameter for a workflow class, one object for a tool or a workflow in
+// another language.
+func (r start) texts() []json.RawMessage {
+	if r.tool || wholeObject(r.version) {
+		return []json.RawMessage{object(r.args)}
+	}
+	var texts []json.RawMessage
+	for _, arg := range r.args {
+		texts = append(texts, arg.value)
+	}
+	return texts
+}
+
+// payloads carry them; large ones are kept outside of the history.
+func (s *Service) payloads(ctx context.Context, r start) ([]any, error) {
+	var all []any
+	for _, text := range r.texts() {
+		payload, err := s.payload(ctx, payloads.Scope{OrgID: r.target.OrgID, WorkflowID: r.id}, text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, payload)
+	}
+	return all, nil
+}
+
+// payload carries JSON as it is, numbers and order included.
+func (s *Service) payload(ctx context.Context, scope payloads.Scope, text json.RawMessage) (converter.RawValue, error) {
+	payload, err := s.deps.Payloads.Encode(ctx, scope, inJSON(text))
+	return converter.NewRawValue(payload), err
+}
+
+func inJSON(text json.RawMessage) *commonpb.Payload {
+	return &commonpb.Payload{Metadata: map[string][]byte{converter.MetadataEncoding: []byte(converter.MetadataEncodingJSON)}, Data: text}
 }
 
 func (r start) options(policy flow.ActivityPolicy) client.StartWorkflowOptions {
@@ -166,7 +216,16 @@ func (r start) options(policy flow.ActivityPolicy) client.StartWorkflowOptions {
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		Memo:                                     map[string]any{flow.MemoStartedBy: r.userID},
+		Memo:                                     map[string]any{flow.MemoStartedBy: r.userID, flow.MemoPriority: r.priority.PriorityKey},
+		// Steps and child runs inherit it.
+		Priority:           r.priority,
+		VersioningOverride: r.pin(),
+	}
+	if r.userID != "" {
+		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(flow.CallerAttribute).ValueSet(r.userID))
+	}
+	if len(r.labels) > 0 {
+		attributes = append(attributes, temporal.NewSearchAttributeKeyKeywordList(flow.LabelsAttribute).ValueSet(r.labels))
 	}
 	if r.keyed {
 		options.Memo[flow.MemoArguments] = r.digest()
@@ -174,21 +233,27 @@ func (r start) options(policy flow.ActivityPolicy) client.StartWorkflowOptions {
 	if r.tool {
 		options.TaskQueue, options.WorkflowTaskTimeout = flow.ToolsQueue, 0
 		options.Memo[flow.MemoToolsQueue] = agentenv.ToolsQueue(r.target.ID, r.version.ID)
-		options.Memo[flow.MemoActivity] = policy
+		options.Memo[flow.MemoActivity] = retries.Policy(policy, r.version.Retries, r.name)
 		attributes = append(attributes, temporal.NewSearchAttributeKeyKeyword(flow.VersionAttribute).ValueSet(r.version.ID))
 	}
 	options.TypedSearchAttributes = temporal.NewSearchAttributes(attributes...)
+	r.item.mark(&options)
 	return options
 }
 
 // execute starts the run, or finds the one that the same key started.
 func (s *Service) execute(ctx context.Context, r start) (workflowID, runID string, err error) {
+	args, err := s.payloads(ctx, r)
+	if err != nil {
+		return "", "", err
+	}
+	s.deps.Bell.Needed(r.version.ID, r.role()) // before there is work for it
 	for attempt := 0; ; attempt++ {
 		c, err := s.client(ctx, r.target)
 		if err != nil {
 			return "", "", err
 		}
-		started, err := c.ExecuteWorkflow(ctx, r.options(s.deps.Policy), r.workflowType(), r.payloads()...)
+		started, err := c.ExecuteWorkflow(ctx, r.options(s.deps.Policy), r.workflowType(), args...)
 		if err == nil {
 			return started.GetID(), started.GetRunID(), nil
 		}
@@ -198,6 +263,9 @@ func (s *Service) execute(ctx context.Context, r start) (workflowID, runID strin
 		}
 		if namespaces.IsNoNamespace(err) && attempt == 0 {
 			s.deps.Namespaces.Forget(r.target.OrgID)
+			continue
+		}
+		if unheard(err) && attempt < unheardTries && pause(ctx, unheardPause) {
 			continue
 		}
 		return "", "", away(err)

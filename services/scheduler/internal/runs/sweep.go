@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -11,7 +12,10 @@ import (
 const (
 	sweepEvery = 5 * time.Second
 	sweepBatch = 100
-	pruneEvery = time.Hour
+	// sweepRounds bounds how many batches one sweep goes through when many runs ended at
+	// once, as after a bulk operation.
+	sweepRounds = 20
+	pruneEvery  = time.Hour
 )
 
 // Run completes the picture of runs that ended without anybody here seeing it
@@ -38,36 +42,62 @@ func (s *Service) warn(ctx context.Context, text string, err error) {
 	}
 }
 
-// sweep looks at the open runs that nobody has looked at for longest.
+// sweep looks at the open runs that nobody has looked at for longest, and goes on while
+// it finds many that ended.
 func (s *Service) sweep(ctx context.Context) error {
-	now := s.deps.Now()
-	runs, err := s.deps.Store.RunsToCheck(ctx, now.Add(-sweepEvery), now, sweepBatch)
-	if err != nil {
-		return err
-	}
-	for _, run := range runs {
-		if err := s.look(ctx, run); err != nil {
+	for range sweepRounds {
+		ended, err := s.sweepOnce(ctx)
+		if err != nil || ended < sweepBatch/2 {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Service) look(ctx context.Context, run store.Run) error {
+func (s *Service) sweepOnce(ctx context.Context) (ended int, err error) {
+	now := s.deps.Now()
+	runs, err := s.deps.Store.RunsToCheck(ctx, now.Add(-sweepEvery), now, sweepBatch)
+	if err != nil {
+		return 0, err
+	}
+	for _, run := range runs {
+		over, err := s.look(ctx, run)
+		if err != nil {
+			return ended, err
+		}
+		if over {
+			ended++
+		}
+	}
+	return ended, nil
+}
+
+// look says whether a run is over, and writes it down.
+func (s *Service) look(ctx context.Context, run store.Run) (over bool, _ error) {
 	c, err := s.deps.Namespaces.Client(ctx, run.OrgID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	d, err := c.DescribeWorkflowExecution(ctx, run.WorkflowID, run.RunID)
 	if namespaces.IsNotFound(err) {
-		return s.deps.Record.Closed(ctx, run, Terminated, s.deps.Now()) // retention or an operator took it
+		return true, s.deps.Record.Closed(ctx, run, Terminated, s.deps.Now()) // retention or an operator took it
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	info := d.GetWorkflowExecutionInfo()
-	if outcome, over := outcomes[info.GetStatus()]; over {
-		return s.deps.Record.Closed(ctx, run, outcome, info.GetCloseTime().AsTime())
+	outcome, over := outcomes[info.GetStatus()]
+	if !over {
+		return false, nil
 	}
-	return nil
+	if outcome == Terminated { // whose force it was, only the event says
+		told := fromInfo(info)
+		if err := addEnd(ctx, c, told); err != nil {
+			return false, err
+		}
+		if told.GetStatus() == schedulerv1.RunStatus_RUN_STATUS_CANCELED {
+			outcome = Canceled
+		}
+	}
+	return true, s.deps.Record.Closed(ctx, run, outcome, info.GetCloseTime().AsTime())
 }

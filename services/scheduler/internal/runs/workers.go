@@ -4,29 +4,32 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"time"
 
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/poller"
 )
 
-const (
-	workerRetry = time.Second
-	workerQueue = 64
-)
+const workerQueue = 64
 
-// ToolWorkers polls, in each organisation's namespace, for runs of tools.
+// ToolWorkers polls, in each organisation's namespace, for runs of tools, and for the
+// ends of runs that were asked to end.
 type ToolWorkers struct {
 	namespaces Namespaces
+	begin      BeginScheduled
 	log        *slog.Logger
 	wanted     chan string
+	slots      *slots
 }
 
-// NewToolWorkers returns workers that poll once Run is called.
-func NewToolWorkers(namespaces Namespaces, log *slog.Logger) *ToolWorkers {
-	return &ToolWorkers{namespaces: namespaces, log: log, wanted: make(chan string, workerQueue)}
+// NewToolWorkers returns workers that poll once Run is called. They make at most so many
+// moves at once, which organisations share by weight; one without a weight has 1.
+func NewToolWorkers(namespaces Namespaces, begin BeginScheduled, atOnce int, weights map[string]float64, log *slog.Logger) *ToolWorkers {
+	return &ToolWorkers{namespaces: namespaces, begin: begin, log: log, wanted: make(chan string, workerQueue), slots: newSlots(atOnce, weights)}
 }
 
 // Ensure has an organisation's tools polled for from now on. It does not wait: a run
@@ -65,37 +68,18 @@ func (w *ToolWorkers) Run(ctx context.Context, orgs []string) error {
 
 // poll keeps one worker up until ctx ends.
 func (w *ToolWorkers) poll(ctx context.Context, orgID string) {
-	for ctx.Err() == nil {
-		if err := w.once(ctx, orgID); err != nil && ctx.Err() == nil {
-			w.log.WarnContext(ctx, "worker for tools starts again", "org", orgID, "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(workerRetry):
-		}
-	}
-}
-
-func (w *ToolWorkers) once(ctx context.Context, orgID string) error {
-	c, err := w.namespaces.Client(ctx, orgID)
-	if err != nil {
-		return err
-	}
-	fatal := make(chan error, 1)
-	poller := worker.New(c, flow.ToolsQueue, worker.Options{
-		LocalActivityWorkerOnly: true, MaxConcurrentWorkflowTaskPollers: 2,
-		OnFatalError: func(err error) { fatal <- err },
-	})
-	poller.RegisterDynamicWorkflow(flow.RunTool, workflow.DynamicRegisterOptions{})
-	if err := poller.Start(); err != nil {
-		return err
-	}
-	defer poller.Stop()
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-fatal:
-		w.namespaces.Forget(orgID)
-		return err
-	}
+	poller.Job{
+		Name: "tools of " + orgID, Queue: flow.ToolsQueue, Log: w.log,
+		Client: func(ctx context.Context) (client.Client, error) { return w.namespaces.Client(ctx, orgID) },
+		Options: func(context.Context) (worker.Options, error) {
+			tuner, err := w.slots.tuner(orgID)
+			return worker.Options{LocalActivityWorkerOnly: true, MaxConcurrentWorkflowTaskPollers: 2, Tuner: tuner}, err
+		},
+		Register: func(r worker.Registry) {
+			r.RegisterDynamicWorkflow(flow.RunTool, workflow.DynamicRegisterOptions{})
+			r.RegisterActivityWithOptions(w.begin.Begin, activity.RegisterOptions{Name: flow.BeginScheduled})
+			stopping{namespaces: w.namespaces, record: w.begin.Record}.register(r)
+		},
+		Broke: func() { w.namespaces.Forget(orgID) },
+	}.Run(ctx)
 }

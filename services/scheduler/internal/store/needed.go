@@ -4,14 +4,14 @@ import "context"
 
 // selectNeeded finds what must stay: whatever may have processes, and each target's
 // newest versions that ever served.
-const selectNeeded = selectVersion + ` WHERE state = ? OR state = ? OR state = ? OR state = ? AND (
+const selectNeeded = selectVersion + ` WHERE state IN (?, ?, ?, ?) OR state = ? AND (
 	SELECT COUNT(*) FROM versions newer
 	WHERE newer.target_id = versions.target_id AND newer.number > versions.number AND newer.state <> ?) < ?`
 
 // Needed lists the bundles and artifacts that versions need, with keep versions of each
 // target to return to.
 func (s *Store) Needed(ctx context.Context, keep int) (bundles, artifacts []string, err error) {
-	rows, err := s.db.Query(ctx, selectNeeded, Pending, Live, Draining, Gone, Failed, keep)
+	rows, err := s.db.Query(ctx, selectNeeded, Pending, Ready, Live, Draining, Gone, Failed, keep)
 	versions, err := collect(rows, err, "needed versions", scanVersion)
 	if err != nil {
 		return nil, nil, err

@@ -71,13 +71,7 @@ func (s *Store) DescribeRun(ctx context.Context, tx *sqldb.Tx, r Run) error {
 
 // CloseRun records in tx that a run ended; false when that was known or the run is not.
 func (s *Store) CloseRun(ctx context.Context, tx *sqldb.Tx, runID, outcome string, at time.Time) (bool, error) {
-	closed, err := changed(tx.Exec(ctx, `UPDATE runs SET closed_at = ?, outcome = ? WHERE run_id = ? AND closed_at = 0`,
-		toMillis(at), outcome, runID))
-	if err != nil || !closed {
-		return closed, err
-	}
-	_, err = tx.Exec(ctx, `UPDATE questions SET state = ? WHERE run_id = ? AND state = ?`, Done, runID, Open)
-	return true, err
+	return changed(tx.Exec(ctx, `UPDATE runs SET closed_at = ?, outcome = ? WHERE run_id = ? AND closed_at = 0`, toMillis(at), outcome, runID))
 }
 
 // Run finds a run by its run id; it fails with fault.NotFound.

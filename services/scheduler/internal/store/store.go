@@ -66,14 +66,20 @@ func collect[T any](rows *sql.Rows, err error, what string, scan func(scanner) (
 
 // changed says whether a statement touched a row.
 func changed(result sql.Result, err error) (bool, error) {
+	n, err := affected(result, err)
+	return n > 0, err
+}
+
+// affected is how many rows a statement touched.
+func affected(result sql.Result, err error) (int64, error) {
 	if err != nil {
-		return false, fmt.Errorf("change a row: %w", err)
+		return 0, fmt.Errorf("change a row: %w", err)
 	}
 	n, err := result.RowsAffected()
 	if err != nil {
-		return false, fmt.Errorf("change a row: %w", err)
+		return 0, fmt.Errorf("change a row: %w", err)
 	}
-	return n > 0, nil
+	return n, nil
 }
 
 func toMillis(t time.Time) int64 {

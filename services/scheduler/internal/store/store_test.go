@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
@@ -96,7 +97,7 @@ func TestNeeded(t *testing.T) {
 			v := version(fmt.Sprintf("ver_%d", number), number)
 			v.BundleID = fmt.Sprintf("bdl_%d", number)
 			begin(t, s, v)
-			if err := s.SetArtifact(t.Context(), v.ID, &builderv1.Artifact{ArtifactId: fmt.Sprintf("art_%d", number)}); err != nil {
+			if err := s.SetArtifact(t.Context(), v.ID, &builderv1.Artifact{ArtifactId: fmt.Sprintf("art_%d", number)}, nil); err != nil {
 				t.Fatal(err)
 			}
 			reach(t, s, v.ID, state)
@@ -182,7 +183,7 @@ func TestSettingsAreNotStored(t *testing.T) {
 		a := &builderv1.Artifact{ArtifactId: "art_1", Manifest: &builderv1.Manifest{
 			SettingsJson: `{"openai":{"api_key":"canary"}}`, SecretsJson: `{"x":"canary"}`, SecretHandles: []string{"h"}, UserParams: []string{"p.q"},
 		}}
-		if err := s.SetArtifact(t.Context(), "ver_1", a); err != nil {
+		if err := s.SetArtifact(t.Context(), "ver_1", a, []agentenv.Retry{{Pattern: "*", MaxAttempts: 5}}); err != nil {
 			t.Fatal(err)
 		}
 		v, err := s.Version(t.Context(), "ver_1")
@@ -252,6 +253,84 @@ func askAndAnswer(t *testing.T, s *store.Store) {
 	}
 }
 
+func TestDeadlinesOfQuestions(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ask := func(id string, deadline time.Time) {
+			t.Helper()
+			q := store.Question{ID: id, TargetID: "app_1", OrgID: "org_1", RunID: "r1", Method: "elicitation/create", SignalName: id, AskedAt: now, Deadline: deadline}
+			inTx(t, s, func(tx *sqldb.Tx) error {
+				_, _, err := s.InsertQuestion(t.Context(), tx, q)
+				return err
+			})
+		}
+		soon, later := now.Add(time.Minute), now.Add(time.Hour)
+		ask("qst_1", soon)
+		ask("qst_2", later)
+		ask("qst_3", time.Time{})
+		due, err := s.Overdue(t.Context(), soon, 10)
+		if err != nil || len(due) != 1 || due[0].ID != "qst_1" || !due[0].Deadline.Equal(soon) {
+			t.Fatalf("Overdue() = %+v, %v; want qst_1", due, err)
+		}
+		answer := func(id, by string, at time.Time) (accepted bool) {
+			t.Helper()
+			inTx(t, s, func(tx *sqldb.Tx) (err error) {
+				accepted, err = s.Answer(t.Context(), tx, id, "1", by, at)
+				return err
+			})
+			return accepted
+		}
+		if answer("qst_1", "u_1", soon) || answer("qst_2", store.System, soon) {
+			t.Error("a person answered after the deadline, or the system before it")
+		}
+		if !answer("qst_1", store.System, soon) || !answer("qst_2", "u_1", soon) {
+			t.Error("a person did not answer before the deadline, or the system not at it")
+		}
+		inTx(t, s, func(tx *sqldb.Tx) error {
+			open, err := s.WithdrawQuestions(t.Context(), tx, "r1", later)
+			if len(open) != 1 || open[0].ID != "qst_3" {
+				t.Errorf("WithdrawQuestions() = %+v, want qst_3", open)
+			}
+			return err
+		})
+		states(t, s)
+		if at, err := s.QuestionsChanged(t.Context(), "r1"); err != nil || !at.Equal(later) {
+			t.Errorf("QuestionsChanged() = %s, %v; want %s", at, err, later)
+		}
+		if q, err := s.QuestionBySignal(t.Context(), "r1", "qst_2"); err != nil || q.ID != "qst_2" {
+			t.Errorf("QuestionBySignal() = %s, %v; want qst_2", q.ID, err)
+		}
+		if _, err := s.QuestionBySignal(t.Context(), "r1", ""); !fault.NotFound.Is(err) {
+			t.Errorf("QuestionBySignal() without a name = %v, want not found", err)
+		}
+	})
+}
+
+// states compares the lists of each state with what each question says of itself.
+func states(t *testing.T, s *store.Store) {
+	t.Helper()
+	all, err := s.Questions(t.Context(), store.QuestionFilter{OrgID: "org_1", State: store.AnyState, Limit: 10})
+	if err != nil || len(all) != 3 {
+		t.Fatalf("Questions() = %d, %v; want 3", len(all), err)
+	}
+	for n, want := range []store.QuestionState{store.StateExpired, store.StateAnswered, store.StateWithdrawn} {
+		one, err := s.Questions(t.Context(), store.QuestionFilter{TargetID: "app_1", State: want, Limit: 10})
+		if err != nil || len(one) != 1 || one[0].ID != all[n].ID || all[n].Shown() != want {
+			t.Errorf("Questions(%s) = %+v, %v; want %s", want, one, err, all[n].ID)
+		}
+	}
+	after := store.QuestionFilter{OrgID: "org_1", State: store.AnyState, AfterTime: all[0].AskedAt, AfterID: all[0].ID, Limit: 1}
+	if next, err := s.Questions(t.Context(), after); err != nil || len(next) != 1 || next[0].ID != all[1].ID {
+		t.Errorf("Questions() after the first = %+v, %v; want the second", next, err)
+	}
+}
+
+func inTx(t *testing.T, s *store.Store, work func(*sqldb.Tx) error) {
+	t.Helper()
+	if err := s.Tx(t.Context(), work); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func closeParent(t *testing.T, s *store.Store) {
 	t.Helper()
 	due, err := s.RunsToCheck(t.Context(), now.Add(time.Second), now.Add(time.Minute), 10)
@@ -311,6 +390,11 @@ func TestInstancesAreKnownByHashUntilForgotten(t *testing.T) {
 func TestStrangersSeeNothing(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		begin(t, s, version("ver_1", 1))
+		for org, want := range map[string]bool{"org_1": true, "org_2": false} {
+			if has, err := s.HasTargets(t.Context(), org); err != nil || has != want {
+				t.Errorf("HasTargets(%s) = %t, %v; want %t", org, has, err, want)
+			}
+		}
 		for desc, tt := range map[string]struct {
 			who  principal.Principal
 			want bool

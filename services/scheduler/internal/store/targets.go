@@ -55,6 +55,19 @@ func (s *Store) Targets(ctx context.Context) ([]Target, error) {
 	return collect(rows, err, "targets", scanTarget)
 }
 
+// HasTargets says whether an organisation has any.
+func (s *Store) HasTargets(ctx context.Context, orgID string) (bool, error) {
+	var one int
+	err := s.db.QueryRow(ctx, `SELECT 1 FROM targets WHERE org_id = ? LIMIT 1`, orgID).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for targets: %w", err)
+	}
+	return true, nil
+}
+
 // TargetsOfApp lists the app itself and its configurations.
 func (s *Store) TargetsOfApp(ctx context.Context, appID string) ([]Target, error) {
 	rows, err := s.db.Query(ctx, selectTarget+` WHERE app_id = ? ORDER BY target_id`, appID)
@@ -99,12 +112,27 @@ func beginDeploy(ctx context.Context, tx *sqldb.Tx, v Version, replaces string, 
 	case t.Pending != "" && t.Pending != v.ID && t.Pending != replaces:
 		return t.Pending, fault.Conflict.Errorf("another version of this app is being deployed")
 	}
+	if err := overtaken(ctx, tx, t, v); err != nil {
+		return "", err
+	}
 	_, err = tx.Exec(ctx, `UPDATE targets SET pending_version = ?, app_name = ?, updated_at = ? WHERE target_id = ?`,
 		v.ID, v.AppName, now.UnixMilli(), v.TargetID)
 	if err != nil {
 		return "", fmt.Errorf("set pending version: %w", err)
 	}
 	return v.ID, insertVersion(ctx, tx, v, now)
+}
+
+// overtaken refuses a version that waited while a newer one of the app went live.
+func overtaken(ctx context.Context, tx *sqldb.Tx, t Target, v Version) error {
+	if t.Live == "" || t.Live == v.ID || t.ID != t.AppID {
+		return nil
+	}
+	live, err := findVersion(ctx, tx, t.Live)
+	if err != nil || live.Number <= v.Number {
+		return err
+	}
+	return fault.Conflict.Errorf("version %d, which is newer than version %d, went live meanwhile; deploy again", live.Number, v.Number)
 }
 
 // MarkRemoving says that the target is on its way out; false when it is not there.
@@ -115,10 +143,20 @@ func (s *Store) MarkRemoving(ctx context.Context, targetID string) (bool, error)
 // DeleteTarget forgets everything of a target.
 func (s *Store) DeleteTarget(ctx context.Context, targetID string) error {
 	return s.Tx(ctx, func(tx *sqldb.Tx) error {
-		for _, table := range []string{"questions", "runs", "instances", "versions", "targets"} {
+		_, err := tx.Exec(ctx, `DELETE FROM batch_items WHERE batch_id IN (SELECT batch_id FROM batches WHERE target_id = ?)`, targetID)
+		if err != nil {
+			return fmt.Errorf("delete batches of %s: %w", targetID, err)
+		}
+		if err := forgetOutcomes(ctx, tx, `IN (SELECT rollout_id FROM rollouts WHERE target_id = ?)`, targetID); err != nil {
+			return err
+		}
+		for _, table := range []string{"rollouts", "sleepers", "health_conditions", "batches", "schedules", "questions", "runs", "instances", "versions", "queue_limits", "targets"} {
 			if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE target_id = ?`, targetID); err != nil {
 				return fmt.Errorf("delete %s of %s: %w", table, targetID, err)
 			}
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM priority_rules WHERE app_id = ?`, targetID); err != nil {
+			return fmt.Errorf("delete priority rules of %s: %w", targetID, err)
 		}
 		return nil
 	})

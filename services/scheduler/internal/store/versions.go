@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
@@ -21,10 +23,11 @@ type State string
 // The states of a version.
 const (
 	Pending  State = "pending"  // a deploy is under way
+	Ready    State = "ready"    // it is up and waits to be promoted
 	Live     State = "live"     // it serves
-	Draining State = "draining" // it served; open runs may still need it
+	Draining State = "draining" // it is up and does not serve; open runs may still need it
 	Failed   State = "failed"   // it never served
-	Gone     State = "gone"     // it served and is over
+	Gone     State = "gone"     // it is over, and can be promoted again
 )
 
 // Capture is what the health gate recorded of a version. Texts ending in JSON are
@@ -62,30 +65,42 @@ type Version struct {
 	// Artifact is nil until it is built; its manifest has no settings in it.
 	Artifact   *builderv1.Artifact
 	UserParams []string
-	Capture    Capture
-	State      State
-	Error      string
-	CreatedAt  time.Time
+	// Retries say how its activities are tried.
+	Retries   []agentenv.Retry
+	Capture   Capture
+	State     State
+	Error     string
+	CreatedAt time.Time
+	// Switched is which switch of its target made it live, the last time; 0: none did.
+	Switched int64
+	// WarmUntil is until when it stays up although it drains.
+	WarmUntil time.Time
+	// Held is why it waits to be promoted.
+	Held string
+	// ToolChanges is how its tools differ from those that were live when it was deployed;
+	// nil when none were, or nobody looked.
+	ToolChanges *ToolChanges
 }
 
 const selectVersion = `SELECT version_id, target_id, app_id, org_id, app_name, number, bundle_id, params, artifact,
-	user_params, capture, state, error, created_at, variables FROM versions`
+	user_params, capture, state, error, created_at, variables, retries, switched, warm_until, held, tool_changes FROM versions`
 
 func scanVersion(row scanner) (Version, error) {
 	var v Version
-	var params, artifact, userParams, capture, variables string
-	var created int64
+	var params, artifact, userParams, capture, variables, retries, changes string
+	var created, warm int64
 	err := row.Scan(&v.ID, &v.TargetID, &v.AppID, &v.OrgID, &v.AppName, &v.Number, &v.BundleID, &params, &artifact,
-		&userParams, &capture, &v.State, &v.Error, &created, &variables)
+		&userParams, &capture, &v.State, &v.Error, &created, &variables, &retries, &v.Switched, &warm, &v.Held, &changes)
 	if err != nil {
 		return v, err
 	}
-	v.CreatedAt = fromMillis(created)
+	v.CreatedAt, v.WarmUntil = fromMillis(created), fromMillis(warm)
 	if artifact != "" {
 		v.Artifact = &builderv1.Artifact{}
 		err = protojson.Unmarshal([]byte(artifact), v.Artifact)
 	}
-	return v, errors.Join(err, fromJSON(params, &v.Params), fromJSON(userParams, &v.UserParams), fromJSON(capture, &v.Capture), fromJSON(variables, &v.Variables))
+	return v, errors.Join(err, fromJSON(params, &v.Params), fromJSON(userParams, &v.UserParams), fromJSON(capture, &v.Capture),
+		fromJSON(variables, &v.Variables), fromJSON(retries, &v.Retries), fromJSON(changes, &v.ToolChanges))
 }
 
 func insertVersion(ctx context.Context, tx *sqldb.Tx, v Version, now time.Time) error {
@@ -115,9 +130,13 @@ func findVersion(ctx context.Context, q querier, versionID string) (Version, err
 	return v, nil
 }
 
-// VersionsIn lists the versions in any of two states, oldest first.
-func (s *Store) VersionsIn(ctx context.Context, one, other State) ([]Version, error) {
-	rows, err := s.db.Query(ctx, selectVersion+` WHERE state = ? OR state = ? ORDER BY created_at, version_id`, one, other)
+// VersionsIn lists the versions in any of the states, oldest first.
+func (s *Store) VersionsIn(ctx context.Context, states ...State) ([]Version, error) {
+	marks, args := strings.Repeat(", ?", len(states))[2:], make([]any, len(states))
+	for i, state := range states {
+		args[i] = state
+	}
+	rows, err := s.db.Query(ctx, selectVersion+` WHERE state IN (`+marks+`) ORDER BY created_at, version_id`, args...)
 	return collect(rows, err, "versions", scanVersion)
 }
 
@@ -128,9 +147,10 @@ func (s *Store) VersionsOf(ctx context.Context, targetID string) ([]Version, err
 	return collect(rows, err, "versions", scanVersion)
 }
 
-// SetArtifact records what was built for a pending version. Settings and the
-// overlay are left out, since a careless upload may carry clear secrets in them.
-func (s *Store) SetArtifact(ctx context.Context, versionID string, a *builderv1.Artifact) error {
+// SetArtifact records what was built for a pending version, and how its activities are
+// tried. Settings and the overlay are left out, since a careless upload may carry clear
+// secrets in them.
+func (s *Store) SetArtifact(ctx context.Context, versionID string, a *builderv1.Artifact, retries []agentenv.Retry) error {
 	kept := proto.Clone(a).(*builderv1.Artifact)
 	if m := kept.GetManifest(); m != nil {
 		m.SettingsJson, m.SecretsJson = "", ""
@@ -139,8 +159,8 @@ func (s *Store) SetArtifact(ctx context.Context, versionID string, a *builderv1.
 	if err != nil {
 		return fmt.Errorf("encode artifact: %w", err)
 	}
-	_, err = s.db.Exec(ctx, `UPDATE versions SET artifact = ?, user_params = ? WHERE version_id = ?`,
-		string(text), toJSON(a.GetManifest().GetUserParams()), versionID)
+	_, err = s.db.Exec(ctx, `UPDATE versions SET artifact = ?, user_params = ?, retries = ? WHERE version_id = ?`,
+		string(text), toJSON(a.GetManifest().GetUserParams()), toJSON(retries), versionID)
 	if err != nil {
 		return fmt.Errorf("record artifact: %w", err)
 	}
@@ -154,52 +174,6 @@ func (s *Store) SetCapture(ctx context.Context, versionID string, c Capture) err
 		return fmt.Errorf("record capture: %w", err)
 	}
 	return nil
-}
-
-// Switch makes the pending version the live one and the live one draining, in tx.
-// A second time it changes nothing and says so. It fails with fault.Conflict when the
-// target is gone or wants another version now.
-func (s *Store) Switch(ctx context.Context, tx *sqldb.Tx, targetID, versionID string, now time.Time) (again bool, err error) {
-	t, err := findTarget(ctx, tx, targetID)
-	if fault.NotFound.Is(err) {
-		return false, fault.Conflict.Wrap(err, "the app was deleted")
-	}
-	switch {
-	case err != nil:
-		return false, err
-	case t.Live == versionID:
-		return true, nil
-	case t.Removing || t.Pending != versionID:
-		return false, fault.Conflict.Errorf("the app does not wait for this version any more")
-	}
-	_, err = tx.Exec(ctx, `UPDATE targets SET live_version = ?, pending_version = '', updated_at = ? WHERE target_id = ?`,
-		versionID, now.UnixMilli(), targetID)
-	if err == nil {
-		_, err = tx.Exec(ctx, `UPDATE versions SET state = ? WHERE version_id = ?`, Live, versionID)
-	}
-	if err == nil {
-		_, err = tx.Exec(ctx, `UPDATE versions SET state = ?, ended_at = ? WHERE target_id = ? AND state = ? AND version_id <> ?`,
-			Draining, now.UnixMilli(), targetID, Live, versionID)
-	}
-	if err != nil {
-		return false, fmt.Errorf("switch %s to %s: %w", targetID, versionID, err)
-	}
-	return false, nil
-}
-
-// NewestDraining is the version that served last before the live one and has not
-// been retired; empty when there is none.
-func (s *Store) NewestDraining(ctx context.Context, targetID string) (string, error) {
-	var versionID string
-	err := s.db.QueryRow(ctx, `SELECT version_id FROM versions WHERE target_id = ? AND state = ? ORDER BY ended_at DESC, number DESC LIMIT 1`,
-		targetID, Draining).Scan(&versionID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("find draining version of %s: %w", targetID, err)
-	}
-	return versionID, nil
 }
 
 // Fail records in tx that a pending version will not serve; false when that was
@@ -218,12 +192,24 @@ func (s *Store) Fail(ctx context.Context, tx *sqldb.Tx, targetID, versionID, why
 	return true, nil
 }
 
-// Retire records that a draining version is over.
+// unwanted is true of a version that drains and that its target does not want back.
+const unwanted = `state = ? AND NOT EXISTS (SELECT 1 FROM targets WHERE targets.target_id = versions.target_id AND targets.pending_version = versions.version_id)`
+
+// Retire records that a draining version is over, unless it is about to be promoted.
 func (s *Store) Retire(ctx context.Context, versionID string, now time.Time) error {
-	_, err := s.db.Exec(ctx, `UPDATE versions SET state = ?, ended_at = ? WHERE version_id = ? AND state = ?`,
+	_, err := s.db.Exec(ctx, `UPDATE versions SET state = ?, ended_at = ?, warm_until = 0 WHERE version_id = ? AND `+unwanted,
 		Gone, now.UnixMilli(), versionID, Draining)
 	if err != nil {
 		return fmt.Errorf("retire version: %w", err)
 	}
 	return nil
+}
+
+// Unwanted says whether a version drains and nobody is about to promote it.
+func (s *Store) Unwanted(ctx context.Context, versionID string) (bool, error) {
+	var n int
+	if err := s.db.QueryRow(ctx, `SELECT COUNT(*) FROM versions WHERE version_id = ? AND `+unwanted, versionID, Draining).Scan(&n); err != nil {
+		return false, fmt.Errorf("look whether version %s drains: %w", versionID, err)
+	}
+	return n > 0, nil
 }

@@ -3,7 +3,7 @@
 // passes as facts.
 //
 // It holds no state, so it may die and come back at any time, and it does not
-// interpret payloads.
+// interpret payloads: what large ones become is the business of package payloads.
 package temporaledge
 
 import (
@@ -25,12 +25,18 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
 const (
-	// maxMessage bounds one message in either direction.
+	// maxMessage bounds one message between here and Temporal, in which large values are
+	// claims.
 	maxMessage = 16 << 20
+	// maxFromAgent and maxToAgent bound messages with large values in them: several of
+	// payloads.Most, and all that a run still works with.
+	maxFromAgent = 64 << 20
+	maxToAgent   = 128 << 20
 	// longestCall is more than a long poll's minute.
 	longestCall = 90 * time.Second
 	// pingEvery is the fastest that a worker may ping; SDKs do every 30 s.
@@ -53,12 +59,16 @@ type Deps struct {
 	// Facts are told what Temporal has accepted, each perhaps more than once.
 	Facts interface {
 		Started(ctx context.Context, run store.Run) error
+		// Resumed tells of a run that a reset made of another.
+		Resumed(ctx context.Context, run store.Run, baseRunID string) error
 		Closed(ctx context.Context, run store.Run, outcome string, at time.Time) error
 	}
-	// Interceptors stand between the fence and Temporal; payload encryption goes here.
-	Interceptors []grpc.UnaryClientInterceptor
-	Log          *slog.Logger
-	Now          func() time.Time
+	// Watch looks after the health of workers and runs.
+	Watch Watch
+	// Payloads is what arguments and results pass, between the fence and Temporal.
+	Payloads *payloads.Passage
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Edge is the proxy.
@@ -74,7 +84,6 @@ func New(deps Deps) (*Edge, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 15 * time.Second}),
-		grpc.WithChainUnaryInterceptor(deps.Interceptors...),
 	)
 	if err != nil {
 		return nil, err
@@ -86,7 +95,7 @@ func New(deps Deps) (*Edge, error) {
 func (e *Edge) Serve(ctx context.Context, lis net.Listener) error {
 	defer e.upstream.Close() //nolint:errcheck // nothing is left to be told
 	server := grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxRecvMsgSize(maxFromAgent), grpc.MaxSendMsgSize(maxToAgent),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingEvery, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(e.intercept),
 	)
@@ -131,8 +140,17 @@ func (e *Edge) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 	if err := pass.enter(ctx, rule, message); err != nil {
 		return nil, err
 	}
+	if answer, err := pass.out(ctx, message); answer != nil || err != nil {
+		return answer, err
+	}
+	pass.wait(message)
 	answer, err := next(ctx, req)
+	pass.waited()
 	if err != nil {
+		return nil, err
+	}
+	pass.seen(message, answer)
+	if answer, err = pass.in(ctx, answer); err != nil {
 		return nil, err
 	}
 	pass.leave(ctx, message, answer)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -60,4 +61,27 @@ func TestAWorkerLivesBehindTheEdge(t *testing.T) {
 	} {
 		eventually(t, what, func() bool { return w.told(want) })
 	}
+	upstream, err := w.directory.Client(t.Context(), a.OrgID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := upstream.DescribeWorkflowExecution(t.Context(), "flow", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := last.GetWorkflowExecutionInfo().GetExecution()
+	reset, err := upstream.ResetWorkflowExecution(t.Context(), &workflowservice.ResetWorkflowExecutionRequest{
+		Namespace: a.OrgID, WorkflowExecution: base, Reason: "a test", RequestId: "once", WorkflowTaskFinishEventId: firstStep,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a reset run began", func() bool {
+		return w.told(func(f fact) bool {
+			return f.RunID == reset.GetRunId() && f.SessionID == "of "+base.GetRunId() && f.Type == "parent"
+		})
+	})
 }
+
+// firstStep is the event that ends the first step of every run's code.
+const firstStep = 4

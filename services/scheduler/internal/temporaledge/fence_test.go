@@ -75,6 +75,8 @@ func TestQueues(t *testing.T) {
 	}
 	_, err := a.start(t.Context(), "on-their-queue", b.TargetID)
 	refused(t, "start on a neighbour's queue", err, codes.PermissionDenied)
+	_, err = a.start(t.Context(), "agentcloud.mine", "")
+	refused(t, "start a run that is named as the platform's", err, codes.PermissionDenied)
 }
 
 func TestMethodsThatNoAgentNeeds(t *testing.T) {

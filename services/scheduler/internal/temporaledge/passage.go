@@ -2,6 +2,7 @@ package temporaledge
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runs"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -23,6 +25,9 @@ type passage struct {
 	who  caller
 	// workflowID and runID name the run of a task that is handed in.
 	workflowID, runID string
+	// polls is the normal queue that a call waits on; empty: it is no such call.
+	polls      string
+	activities bool
 }
 
 // enter checks a request.
@@ -82,21 +87,48 @@ func (p *passage) workflowTask(ctx context.Context, t *workflowservice.PollWorkf
 	e := t.GetWorkflowExecution()
 	t.TaskToken = seal(p.who.token, t.GetTaskToken(), e.GetWorkflowId(), e.GetRunId())
 	events := t.GetHistory().GetEvents()
-	if t.GetPreviousStartedEventId() != 0 || len(events) == 0 {
+	if len(events) == 0 {
 		return
 	}
-	p.began(ctx, e.GetWorkflowId(), e.GetRunId(), events[0])
+	run, ok := beginning(e.GetWorkflowId(), e.GetRunId(), events[0])
+	if !ok {
+		return // a worker that knows the run gets its news only
+	}
+	if reset := resetTo(e.GetRunId(), events); reset != nil {
+		run.StartedAt = reset.GetEventTime().AsTime()
+		p.resumed(ctx, run, reset.GetWorkflowTaskFailedEventAttributes().GetBaseRunId())
+	} else if t.GetPreviousStartedEventId() == 0 {
+		p.started(ctx, run)
+	}
 }
 
-func (p *passage) began(ctx context.Context, workflowID, runID string, first *historypb.HistoryEvent) {
+// beginning reads the first event of a history.
+func beginning(workflowID, runID string, first *historypb.HistoryEvent) (store.Run, bool) {
 	a := first.GetWorkflowExecutionStartedEventAttributes()
-	if a == nil {
-		return
-	}
-	p.started(ctx, store.Run{
+	return store.Run{
 		RunID: runID, WorkflowID: workflowID, Type: a.GetWorkflowType().GetName(), StartedAt: first.GetEventTime().AsTime(),
 		ParentWorkflowID: a.GetParentWorkflowExecution().GetWorkflowId(), ParentRunID: a.GetParentWorkflowExecution().GetRunId(),
-	})
+	}, a != nil
+}
+
+// resetTo finds the event by which a reset made a run. It counts only while the run's
+// code has not taken a step since.
+func resetTo(runID string, events []*historypb.HistoryEvent) *historypb.HistoryEvent {
+	for _, event := range slices.Backward(events) {
+		if event.GetEventType() == enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED {
+			return nil
+		}
+		if a := event.GetWorkflowTaskFailedEventAttributes(); a.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW && a.GetNewRunId() == runID {
+			return event
+		}
+	}
+	return nil
+}
+
+// resumed reports a run that a reset made of another.
+func (p *passage) resumed(ctx context.Context, run store.Run, baseRunID string) {
+	run.TargetID, run.OrgID, run.VersionID = p.who.TargetID, p.who.OrgID, p.who.VersionID
+	p.fact(ctx, run.WorkflowID, func(ctx context.Context) error { return p.edge.deps.Facts.Resumed(ctx, run, baseRunID) })
 }
 
 func (p *passage) started(ctx context.Context, run store.Run) {
@@ -104,7 +136,7 @@ func (p *passage) started(ctx context.Context, run store.Run) {
 	if run.StartedAt.IsZero() {
 		run.StartedAt = p.edge.deps.Now()
 	}
-	p.fact(ctx, func(ctx context.Context) error { return p.edge.deps.Facts.Started(ctx, run) })
+	p.fact(ctx, run.WorkflowID, func(ctx context.Context) error { return p.edge.deps.Facts.Started(ctx, run) })
 }
 
 var endings = map[enumspb.CommandType]string{
@@ -122,15 +154,18 @@ func (p *passage) ended(ctx context.Context, req *workflowservice.RespondWorkflo
 			continue
 		}
 		run := store.Run{RunID: p.runID, WorkflowID: p.workflowID, TargetID: p.who.TargetID, OrgID: p.who.OrgID}
-		p.fact(ctx, func(ctx context.Context) error {
+		p.fact(ctx, run.WorkflowID, func(ctx context.Context) error {
 			return p.edge.deps.Facts.Closed(ctx, run, outcome, p.edge.deps.Now())
 		})
 	}
 }
 
-// fact records something that has happened already, so a failure cannot undo it: the
-// sweep finds what is missing later.
-func (p *passage) fact(ctx context.Context, record func(context.Context) error) {
+// fact records something that has happened to a run already, so a failure cannot undo it:
+// the sweep finds what is missing later. Of the cloud's own runs there is no record.
+func (p *passage) fact(ctx context.Context, workflowID string, record func(context.Context) error) {
+	if agentenv.OfTheCloud(workflowID) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), factWithin)
 	defer cancel()
 	if err := record(ctx); err != nil {

@@ -10,6 +10,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 )
 
@@ -20,13 +21,41 @@ func (p *passage) start(_ context.Context, req *workflowservice.StartWorkflowExe
 	if len(req.GetCompletionCallbacks()) > 0 {
 		return denied("agents may not ask for callbacks of Temporal")
 	}
+	if err := notOurs(req.GetWorkflowId(), req.GetWorkflowType().GetName()); err != nil {
+		return err
+	}
 	req.SearchAttributes = p.mark(req.GetSearchAttributes())
+	req.Priority = p.priority(req.GetPriority(), p.who.TargetID)
 	return p.queue(req.GetTaskQueue())
 }
 
 func (p *passage) signalWithStart(_ context.Context, req *workflowservice.SignalWithStartWorkflowExecutionRequest) error {
+	if err := notOurs(req.GetWorkflowId(), req.GetWorkflowType().GetName()); err != nil {
+		return err
+	}
 	req.SearchAttributes = p.mark(req.GetSearchAttributes())
+	req.Priority = p.priority(req.GetPriority(), p.who.TargetID)
 	return p.queue(req.GetTaskQueue())
+}
+
+// notOurs leaves the cloud's own runs to the cloud: they are not on record.
+func notOurs(names ...string) error {
+	for _, name := range names {
+		if agentenv.OfTheCloud(name) {
+			return denied("runs named like %q are the platform's own", name)
+		}
+	}
+	return nil
+}
+
+// priority leaves an agent the order of its own runs and steps, but not the choice of
+// whose share they take: that is the share of the run they belong to, for which it stays
+// unsaid, or the agent's own.
+func (p *passage) priority(asked *commonpb.Priority, share string) *commonpb.Priority {
+	if asked.GetPriorityKey() == 0 && share == "" {
+		return nil
+	}
+	return &commonpb.Priority{PriorityKey: asked.GetPriorityKey(), FairnessKey: share}
 }
 
 // mark says whose run it is, whatever the agent says.
@@ -71,21 +100,21 @@ func (p *passage) completeWorkflowTask(ctx context.Context, req *workflowservice
 func (p *passage) command(ctx context.Context, c *commandpb.Command) error {
 	switch c.GetCommandType() {
 	case enumspb.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK:
-		if q := c.GetScheduleActivityTaskCommandAttributes().GetTaskQueue(); q.GetName() != "" {
-			return p.queue(q)
+		if step := c.GetScheduleActivityTaskCommandAttributes(); step != nil {
+			return p.step(step)
 		}
 	case enumspb.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION:
-		child := c.GetStartChildWorkflowExecutionCommandAttributes()
-		child.SearchAttributes = p.mark(child.GetSearchAttributes())
-		if child.GetTaskQueue().GetName() != "" {
-			if err := p.queue(child.GetTaskQueue()); err != nil {
-				return err
-			}
-		}
-		return p.namespace(child.GetNamespace()) //nolint:staticcheck // deprecated, and obeyed by the server
+		return p.child(c.GetStartChildWorkflowExecutionCommandAttributes())
 	case enumspb.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION:
 		next := c.GetContinueAsNewWorkflowExecutionCommandAttributes()
+		if err := notOurs("", next.GetWorkflowType().GetName()); err != nil {
+			return err
+		}
+		labels := next.GetSearchAttributes().GetIndexedFields()[flow.LabelsAttribute]
 		next.SearchAttributes = p.mark(next.GetSearchAttributes())
+		if labels != nil {
+			next.SearchAttributes.IndexedFields[flow.LabelsAttribute] = labels // its own work goes on
+		}
 		if next.GetTaskQueue().GetName() != "" {
 			return p.queue(next.GetTaskQueue())
 		}
@@ -105,6 +134,30 @@ func (p *passage) command(ctx context.Context, c *commandpb.Command) error {
 		return denied("agents may not call Nexus operations")
 	}
 	return nil
+}
+
+// child fences a run that a run starts.
+func (p *passage) child(child *commandpb.StartChildWorkflowExecutionCommandAttributes) error {
+	if err := notOurs(child.GetWorkflowId(), child.GetWorkflowType().GetName()); err != nil {
+		return err
+	}
+	child.SearchAttributes = p.mark(child.GetSearchAttributes())
+	child.Priority = p.priority(child.GetPriority(), "")
+	if child.GetTaskQueue().GetName() != "" {
+		if err := p.queue(child.GetTaskQueue()); err != nil {
+			return err
+		}
+	}
+	return p.namespace(child.GetNamespace()) //nolint:staticcheck // deprecated, and obeyed by the server
+}
+
+// step fences an activity.
+func (p *passage) step(step *commandpb.ScheduleActivityTaskCommandAttributes) error {
+	step.Priority = p.priority(step.GetPriority(), "")
+	if step.GetTaskQueue().GetName() == "" {
+		return nil
+	}
+	return p.queue(step.GetTaskQueue())
 }
 
 func (p *passage) external(ctx context.Context, namespace string, e *commonpb.WorkflowExecution) error {

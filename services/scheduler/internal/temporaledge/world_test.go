@@ -10,13 +10,18 @@ import (
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/memblob"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/id"
+	"github.com/mcpagentcloud/agentcloud/pkg/testkit/dbtest"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/grpctest"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/health"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/temporaledge"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/temporaltest"
@@ -33,12 +38,18 @@ type agent struct {
 	sdk   client.Client
 }
 
+// inline is the size above which values are kept outside of histories.
+const inline = 10_000
+
 // world is an edge before a real Temporal, and who may pass.
 type world struct {
 	t         testing.TB
 	address   string
 	directory *namespaces.Directory
 	stop      func() // ends the edge
+	bucket    *blob.Bucket
+	rows      *store.Store
+	passage   *payloads.Passage
 
 	mu     sync.Mutex
 	agents map[string]store.Instance
@@ -52,7 +63,9 @@ type fact struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, directory: temporaltest.Directory(t), agents: map[string]store.Instance{}}
+	w := &world{t: t, directory: temporaltest.Directory(t), agents: map[string]store.Instance{}, bucket: memblob.OpenBucket(nil)}
+	w.rows = store.New(dbtest.SQLite(t, store.Migrations()))
+	w.passage = payloads.NewPassage(payloads.NewClaims(w.bucket, w.rows, inline, time.Now))
 	w.serve(t)
 	return w
 }
@@ -61,7 +74,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) serve(t *testing.T) {
 	t.Helper()
 	edge, err := temporaledge.New(temporaledge.Deps{
-		Upstream: temporaltest.Address(t), Agents: w, Runs: w, Facts: w, Log: grpctest.Logger(t), Now: time.Now,
+		Upstream: temporaltest.Address(t), Agents: w, Runs: w, Facts: w, Watch: health.NewWatch(time.Now), Payloads: w.passage, Log: grpctest.Logger(t), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +124,12 @@ func (w *world) Started(_ context.Context, run store.Run) error {
 	defer w.mu.Unlock()
 	w.facts = append(w.facts, fact{Run: run})
 	return nil
+}
+
+// Resumed implements Deps.Facts.
+func (w *world) Resumed(ctx context.Context, run store.Run, baseRunID string) error {
+	run.SessionID = "of " + baseRunID
+	return w.Started(ctx, run)
 }
 
 // Closed implements Deps.Facts.

@@ -17,7 +17,10 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 )
 
-const startWithin = 60 * time.Second
+const (
+	startWithin = 60 * time.Second
+	startTries  = 3
+)
 
 var server struct {
 	once    sync.Once
@@ -55,10 +58,62 @@ func Address(t *testing.T) string {
 	return ""
 }
 
+// Database is the file of the server's SQLite database, for tests that need more rows in
+// it than runs could make.
+func Database(t *testing.T) string {
+	t.Helper()
+	Address(t)
+	return databaseIn(server.dir)
+}
+
+func databaseIn(dir string) string { return filepath.Join(dir, "temporal.db") }
+
 // Directory is a namespace directory on the server.
 func Directory(t *testing.T) *namespaces.Directory {
 	t.Helper()
-	d, err := namespaces.New(namespaces.Config{Address: Address(t), Retention: 24 * time.Hour, Log: slog.New(slog.DiscardHandler)})
+	return directory(t, Address(t))
+}
+
+// A Victim is a server of a test's own, which it may kill.
+type Victim struct {
+	dir, address string
+	cmd          *exec.Cmd
+}
+
+// NewVictim starts a server that ends with the test.
+func NewVictim(t *testing.T) *Victim {
+	t.Helper()
+	Address(t) // skips where there is no program
+	v := &Victim{dir: t.TempDir(), address: "127.0.0.1:0"}
+	v.Start(t)
+	t.Cleanup(v.Kill)
+	return v
+}
+
+// Start starts it, or starts it again on the same data at the same address.
+func (v *Victim) Start(t *testing.T) {
+	t.Helper()
+	var err error
+	if v.cmd, v.address, err = launch(v.dir, v.address); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kill is kill -9.
+func (v *Victim) Kill() {
+	_ = v.cmd.Process.Kill()
+	_ = v.cmd.Wait()
+}
+
+// Directory is a namespace directory on it.
+func (v *Victim) Directory(t *testing.T) *namespaces.Directory {
+	t.Helper()
+	return directory(t, v.address)
+}
+
+func directory(t *testing.T, address string) *namespaces.Directory {
+	t.Helper()
+	d, err := namespaces.New(namespaces.Config{Address: address, Retention: 24 * time.Hour, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,28 +124,40 @@ func Directory(t *testing.T) *namespaces.Directory {
 // Org is an organisation of the test's own.
 func Org() string { return id.Org.New() }
 
-func start() (string, error) {
-	program, err := find()
-	if err != nil {
-		return "", err
-	}
+func start() (address string, err error) {
 	if server.dir, err = os.MkdirTemp("", "temporal"); err != nil {
 		return "", err
 	}
-	ready := filepath.Join(server.dir, "ready.json")
-	cmd := exec.Command(program, "--db", filepath.Join(server.dir, "temporal.db"), "--grpc", "127.0.0.1:0", "--http-ui", "", "--ready-file", ready, "--log-level", "error")
-	if err := cmd.Start(); err != nil {
-		return "", err
+	for range startTries { // a port that is free when it is chosen may be taken when it is used
+		if server.cmd, address, err = launch(server.dir, "127.0.0.1:0"); err == nil {
+			break
+		}
 	}
-	server.cmd = cmd
+	return address, err
+}
+
+// launch starts the program on the data in a folder and waits until it is ready.
+func launch(dir, address string) (*exec.Cmd, string, error) {
+	program, err := find()
+	if err != nil {
+		return nil, "", err
+	}
+	ready := filepath.Join(dir, "ready.json")
+	_ = os.Remove(ready)
+	cmd := exec.Command(program, "--db", databaseIn(dir), "--grpc", address, "--http-ui", "", "--ready-file", ready, "--log-level", "error")
+	if err := cmd.Start(); err != nil {
+		return nil, "", err
+	}
 	for deadline := time.Now().Add(startWithin); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var told struct{ GRPC string }
 		text, err := os.ReadFile(ready)
 		if err == nil && json.Unmarshal(text, &told) == nil && told.GRPC != "" {
-			return told.GRPC, nil
+			return cmd, told.GRPC, nil
 		}
 	}
-	return "", fmt.Errorf("%s was not ready within %s", program, startWithin)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	return nil, "", fmt.Errorf("%s was not ready within %s", program, startWithin)
 }
 
 // find looks for the program from the working directory upwards.

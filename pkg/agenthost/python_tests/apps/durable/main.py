@@ -16,6 +16,7 @@ from mcp_agent.executor.workflow import Workflow, WorkflowResult
 from mcp_agent.human_input.console_handler import console_input_callback
 from mcp_agent.human_input.types import HumanInputRequest
 from pydantic import BaseModel
+from temporalio import activity
 
 app = MCPApp(name="durable", human_input_callback=console_input_callback)
 SEEN = os.environ.get("SEEN", "/dev/null")
@@ -51,6 +52,36 @@ async def slow_step(seconds: float, blocking: bool) -> str:
 async def failing_step() -> str:
     note("failing")
     raise KeyError("no such thing")
+
+
+@app.workflow_task(name="odd_step")
+async def odd_step(kind: str) -> str:
+    note("failing")
+    raise {"KeyError": KeyError, "ValueError": ValueError}[kind]("odd")
+
+
+@app.workflow_task(name="telling_step")
+async def telling_step() -> dict:
+    from agentcloud_host import patience  # which the SDK's own server does not have
+
+    i = activity.info()
+    times = {k: getattr(i, k + "_timeout").total_seconds() for k in ("schedule_to_close", "heartbeat")}
+    times["start_to_close"] = round(patience.current().left())
+    return {"priority": i.priority.priority_key, "share": i.priority.fairness_key, "weight": i.priority.fairness_weight, **times}
+
+
+@app.workflow
+class OddStep(Workflow[str]):
+    @app.workflow_run
+    async def run(self, kind: str) -> WorkflowResult[str]:
+        return WorkflowResult(value=await self.context.executor.execute(odd_step, kind))
+
+
+@app.workflow
+class Tells(Workflow[dict]):
+    @app.workflow_run
+    async def run(self) -> WorkflowResult[dict]:
+        return WorkflowResult(value=await self.context.executor.execute(telling_step))
 
 
 @app.workflow
@@ -181,6 +212,24 @@ async def asking_tool(question: str, app_ctx: Optional[Context] = None) -> str:
     await app_ctx.report_progress(0.5, 1.0, "half")
     answer = await app_ctx.upstream_session.elicit(message=question, requestedSchema={"type": "object", "properties": {"response": {"type": "string"}}})
     return f"{answer.action} {answer.content['response']}"
+
+
+@app.tool
+async def patient_tool(question: str, seconds: float = 0, app_ctx: Optional[Context] = None) -> str:
+    note("patient")
+    answer = await app_ctx.upstream_session.request("elicitation/create", {
+        "message": question, "requestedSchema": {"type": "object", "properties": {"response": {"type": "string"}}},
+        "_meta": {"io.agentcloud/deadlineSeconds": 60}})
+    await asyncio.sleep(seconds)
+    return f"{answer['action']} after all"
+
+
+@app.tool
+def protocol_tool(code: int) -> str:
+    from mcp.shared.exceptions import McpError
+    from mcp.types import ErrorData
+
+    raise McpError(ErrorData(code=code, message="no credit", data={"left": 0}))
 
 
 @app.tool

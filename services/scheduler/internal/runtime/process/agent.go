@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	busv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/bus/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/deployments"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runtime/lines"
 )
 
 const (
@@ -31,11 +33,13 @@ const (
 	defaultDrain = 20 * time.Second
 )
 
-// agent keeps one role of one version running.
+// agent keeps one process of one role of one version running.
 type agent struct {
 	runtime *Runtime
 	version *version
 	role    agentenv.Role
+	seat    seat
+	number  int // among those of its role
 
 	stop     chan struct{} // closed to end it
 	stopOnce sync.Once
@@ -47,27 +51,44 @@ type agent struct {
 	pid      int
 	restarts int
 	lastErr  string
-	ready    bool // has ever been
+	ready    bool        // has ever been
+	alone    bool        // is started, not forked
+	tail     *lines.Tail // of the last process
+	// told is what a fork has said that ended before it was ready, how often each line: the
+	// process that is started in its place says most of it again.
+	told map[string]int
+	// histories go to the first process only: one of them may be what ended it.
+	histories []agentenv.History
 }
 
-func newAgent(r *Runtime, v *version, role agentenv.Role) *agent {
-	return &agent{
-		runtime: r, version: v, role: role, stop: make(chan struct{}), done: make(chan struct{}), started: r.options.Now(),
+func newAgent(r *Runtime, v *version, role agentenv.Role, at seat, number int) *agent {
+	a := &agent{
+		runtime: r, version: v, role: role, seat: at, number: number, stop: make(chan struct{}), done: make(chan struct{}), started: r.options.Now(),
 		process: deployments.Process{State: schedulerv1.AgentState_AGENT_STATE_STARTING},
 	}
+	if role != agentenv.RoleServer && number == 0 {
+		a.histories, a.process.Replaying = v.launch.Document.Histories, len(v.launch.Document.Histories)
+	}
+	return a
 }
 
 // ending is how one process ended.
 type ending struct {
 	lived  time.Duration
-	reason string // a sentence
-	output string // its last lines
+	reason string         // a sentence
+	output string         // its last lines
+	said   map[string]int // lines of a fork, and how often
+	exit   string         // "exit code 3"; empty: it never began, or was told to end
+	peak   int64          // bytes of memory; 0: not known
+	forked bool           // of a zygote
 	report agentenv.Status
 }
 
 // keep starts the process again and again until it is told to stop.
 func (a *agent) keep() {
+	a.version.alive.Add(1)
 	defer close(a.done)
+	defer a.version.rest()
 	backoff := backoffMin
 	var ends []time.Time
 	for {
@@ -103,13 +124,19 @@ func (a *agent) ended(end ending, ends int, backoff time.Duration) {
 		reason, detail = end.report.Reason, cmp.Or(end.report.Detail, end.output)
 	}
 	a.mu.Lock()
-	hopeless := failed || ends >= manyEnds || ends >= fewEnds && !a.ready
+	// Code that cannot bear to be forked must not fail for it.
+	again := end.forked && !a.ready
+	a.alone = a.alone || again
+	if a.told = nil; again {
+		a.told = end.said
+	}
+	hopeless := failed && !again || ends >= manyEnds || ends >= fewEnds && !a.ready
 	a.restarts++
 	a.lastErr = strings.TrimSpace(reason + "\n" + detail)
 	a.mu.Unlock()
 	a.say(busv1.LogLevel_LOG_LEVEL_ERROR, fmt.Sprintf("the %s ended and is started again in %s: %s", a.role, backoff.Round(100*time.Millisecond), reason))
 	a.update(func(p *deployments.Process) {
-		p.State = schedulerv1.AgentState_AGENT_STATE_BACKOFF
+		p.State, p.Exit, p.PeakMemory = schedulerv1.AgentState_AGENT_STATE_BACKOFF, end.exit, end.peak
 		if hopeless {
 			p.State, p.Failed, p.Reason, p.Detail = schedulerv1.AgentState_AGENT_STATE_CRASH_LOOP, true, reason, detail
 		}
@@ -123,12 +150,60 @@ func (a *agent) heard(s agentenv.Status) {
 		switch s.State {
 		case agentenv.StateReady:
 			p.State, p.Failed, p.Reason, p.Detail = schedulerv1.AgentState_AGENT_STATE_READY, false, "", ""
+			p.Exit, p.PeakMemory = "", 0
 			a.ready = true
 		case agentenv.StateDraining:
 			p.State = schedulerv1.AgentState_AGENT_STATE_DRAINING
-		case agentenv.StateStarting, agentenv.StateNotNeeded, agentenv.StateFailed:
+		case agentenv.StateStarting, agentenv.StateNotNeeded, agentenv.StateFailed, agentenv.StateReplayed:
 		}
 	})
+}
+
+// document is what the next process is told.
+func (a *agent) document() agentenv.Launch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	document := a.version.launch.Document
+	document.Role, document.Histories, document.InstanceID = a.role, a.histories, a.instance()
+	if document.Temporal != nil {
+		temporal := *document.Temporal
+		temporal.Identity = a.identity()
+		document.Temporal = &temporal
+	}
+	a.histories = nil
+	return document
+}
+
+// repeats says whether a line was in the log before, by a fork that this process is
+// started in place of. Each line of that counts once.
+func (a *agent) repeats(line string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.told[line] == 0 {
+		return false
+	}
+	a.told[line]--
+	return true
+}
+
+// replayed takes one answer.
+func (a *agent) replayed(r agentenv.Replay) {
+	a.update(func(p *deployments.Process) {
+		if p.Replaying > 0 {
+			p.Replays, p.Replaying = append(p.Replays, r), p.Replaying-1
+		}
+	})
+}
+
+// order asks the environment's zygote for a fork; nil when the process is to be started.
+func (a *agent) order() *os.File {
+	a.mu.Lock()
+	alone := a.alone
+	a.mu.Unlock()
+	if alone || a.version.launch.Document.Program != nil {
+		return nil
+	}
+	return a.runtime.zygotes.order(a.version.launch.Artifact.GetEnvironmentPath(), a.stop)
 }
 
 // update changes what others see, and tells them.
@@ -139,10 +214,16 @@ func (a *agent) update(change func(*deployments.Process)) {
 	a.runtime.news.tell(a.version.key)
 }
 
+// look tells how it is.
 func (a *agent) look() deployments.Process {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.process
+	p := a.process
+	p.Replays = slices.Clone(p.Replays)
+	if a.tail != nil {
+		p.Output = a.tail.Text()
+	}
+	return p
 }
 
 // end drains the process and waits until it is gone.
@@ -185,7 +266,7 @@ func describe(agents []*agent) []*schedulerv1.Agent {
 	for _, a := range agents {
 		a.mu.Lock()
 		told := &schedulerv1.Agent{
-			InstanceId: a.version.launch.Document.InstanceID, VersionId: a.version.key.version, Role: string(a.role),
+			InstanceId: a.instance(), VersionId: a.version.key.version, Role: string(a.role),
 			State: a.process.State, Restarts: int32(a.restarts), LastError: a.lastErr, Pid: int64(a.pid), //nolint:gosec // small
 		}
 		a.mu.Unlock()

@@ -19,6 +19,7 @@ import (
 const (
 	cpuPeriod   = 100_000 // microseconds
 	cgroupRoot2 = "/sys/fs/cgroup"
+	entrance    = "cgroup.procs"
 )
 
 // short names a folder in few letters.
@@ -28,8 +29,7 @@ func short(dir string) string {
 }
 
 // newGroups finds out which kernel interface there is and clears groups of earlier agents.
-func newGroups(prefix string, options Options) (groups, error) {
-	limits := resources(options)
+func newGroups(prefix string, limits *specs.LinuxResources) (groups, error) {
 	switch cgroups.Mode() {
 	case cgroups.Unified:
 		return newUnified(prefix, limits)
@@ -39,16 +39,17 @@ func newGroups(prefix string, options Options) (groups, error) {
 	return nil, errors.New("this machine has no cgroups")
 }
 
-func resources(o Options) *specs.LinuxResources {
+// resources are bounds; 0: none.
+func resources(memory, processes int64, cpus float64) *specs.LinuxResources {
 	limits := &specs.LinuxResources{}
-	if o.MemoryBytes > 0 {
-		limits.Memory = &specs.LinuxMemory{Limit: &o.MemoryBytes}
+	if memory > 0 {
+		limits.Memory = &specs.LinuxMemory{Limit: &memory}
 	}
-	if o.Processes > 0 {
-		limits.Pids = &specs.LinuxPids{Limit: &o.Processes}
+	if processes > 0 {
+		limits.Pids = &specs.LinuxPids{Limit: &processes}
 	}
-	if o.CPUs > 0 {
-		quota, period := int64(o.CPUs*cpuPeriod), uint64(cpuPeriod)
+	if cpus > 0 {
+		quota, period := int64(cpus*cpuPeriod), uint64(cpuPeriod)
 		limits.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
 	}
 	return limits
@@ -57,13 +58,21 @@ func resources(o Options) *specs.LinuxResources {
 // legacy is version 1, a tree per kind of limit.
 type legacy struct {
 	prefix string
+	trees  []string
 	limits *specs.LinuxResources
 	mu     sync.Mutex
 	groups map[string]cgroup1.Cgroup
 }
 
 func newLegacy(prefix string, limits *specs.LinuxResources) (groups, error) {
+	used, err := legacyTrees()
+	if err != nil {
+		return nil, fmt.Errorf("no limits for agents: %w", err)
+	}
 	l := &legacy{prefix: prefix, limits: limits, groups: map[string]cgroup1.Cgroup{}}
+	for _, tree := range used {
+		l.trees = append(l.trees, string(tree.Name()))
+	}
 	probe, err := cgroup1.New(cgroup1.StaticPath(filepath.Join(prefix, "probe")), limits, cgroup1.WithHierarchy(legacyTrees))
 	if err != nil {
 		return nil, fmt.Errorf("no limits for agents: %w", err)
@@ -91,7 +100,7 @@ func legacyTrees() ([]cgroup1.Subsystem, error) {
 }
 
 func (l *legacy) clear() error {
-	for _, tree := range []string{"memory", "pids", "cpu", "cpuacct"} {
+	for _, tree := range l.trees {
 		dir := filepath.Join(cgroupRoot2, tree, l.prefix)
 		entries, err := os.ReadDir(dir)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -109,8 +118,10 @@ func (l *legacy) clear() error {
 	return nil
 }
 
-func (l *legacy) enter(name string, pid int) error {
-	group, err := cgroup1.New(cgroup1.StaticPath(filepath.Join(l.prefix, name)), l.limits, cgroup1.WithHierarchy(legacyTrees))
+func (l *legacy) enter(name string, pid int) error { return l.enterBounded(name, pid, l.limits) }
+
+func (l *legacy) enterBounded(name string, pid int, limits *specs.LinuxResources) error {
+	group, err := cgroup1.New(cgroup1.StaticPath(filepath.Join(l.prefix, name)), limits, cgroup1.WithHierarchy(legacyTrees))
 	if err != nil {
 		return fmt.Errorf("limit an agent: %w", err)
 	}
@@ -118,6 +129,14 @@ func (l *legacy) enter(name string, pid int) error {
 	l.groups[name] = group
 	l.mu.Unlock()
 	return group.AddProc(uint64(pid)) //nolint:gosec // a process id
+}
+
+func (l *legacy) entrances(name string) []string {
+	var files []string
+	for _, tree := range l.trees {
+		files = append(files, filepath.Join(cgroupRoot2, tree, l.prefix, name, entrance))
+	}
+	return files
 }
 
 func (l *legacy) find(name string) cgroup1.Cgroup {
@@ -137,6 +156,18 @@ func (l *legacy) usage(name string) (memory int64, cpu float64) {
 	}
 	const nano = 1e9
 	return int64(stats.GetMemory().GetRSS()), float64(stats.GetCPU().GetUsage().GetTotal()) / nano //nolint:gosec // bytes of memory
+}
+
+func (l *legacy) peak(name string) int64 {
+	group := l.find(name)
+	if group == nil {
+		return 0
+	}
+	stats, err := group.Stat(cgroup1.IgnoreNotExist)
+	if err != nil {
+		return 0
+	}
+	return int64(stats.GetMemory().GetUsage().GetMax()) //nolint:gosec // bytes of memory
 }
 
 func (l *legacy) oomKills(name string) uint64 {
@@ -179,8 +210,14 @@ func newUnified(prefix string, limits *specs.LinuxResources) (groups, error) {
 	return u, probe.Delete()
 }
 
-func (u *unified) enter(name string, pid int) error {
-	group, err := cgroup2.NewManager(cgroupRoot2, filepath.Join(u.prefix, name), u.limits)
+func (u *unified) enter(name string, pid int) error { return u.join(name, pid, u.limits) }
+
+func (u *unified) enterBounded(name string, pid int, limits *specs.LinuxResources) error {
+	return u.join(name, pid, cgroup2.ToResources(limits))
+}
+
+func (u *unified) join(name string, pid int, limits *cgroup2.Resources) error {
+	group, err := cgroup2.NewManager(cgroupRoot2, filepath.Join(u.prefix, name), limits)
 	if err != nil {
 		return fmt.Errorf("limit an agent: %w", err)
 	}
@@ -188,6 +225,10 @@ func (u *unified) enter(name string, pid int) error {
 	u.groups[name] = group
 	u.mu.Unlock()
 	return group.AddProc(uint64(pid)) //nolint:gosec // a process id
+}
+
+func (u *unified) entrances(name string) []string {
+	return []string{filepath.Join(cgroupRoot2, u.prefix, name, entrance)}
 }
 
 func (u *unified) find(name string) *cgroup2.Manager {
@@ -207,6 +248,18 @@ func (u *unified) usage(name string) (memory int64, cpu float64) {
 	}
 	const micro = 1e6
 	return int64(stats.GetMemory().GetUsage()), float64(stats.GetCPU().GetUsageUsec()) / micro //nolint:gosec // bytes of memory
+}
+
+func (u *unified) peak(name string) int64 {
+	group := u.find(name)
+	if group == nil {
+		return 0
+	}
+	stats, err := group.Stat()
+	if err != nil {
+		return 0
+	}
+	return int64(stats.GetMemory().GetMaxUsage()) //nolint:gosec // bytes of memory
 }
 
 func (u *unified) oomKills(name string) uint64 {

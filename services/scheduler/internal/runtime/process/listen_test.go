@@ -9,12 +9,12 @@ import (
 // Python's asyncio switches Nagle's algorithm off on sockets of this protocol only.
 func TestAgentsListenByPlainTCP(t *testing.T) {
 	t.Parallel()
-	socket, _, err := listen()
+	at, err := listen()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer socket.Close() //nolint:errcheck // nothing was written
-	protocol, err := unix.GetsockoptInt(int(socket.Fd()), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	defer at.socket.Close() //nolint:errcheck // nothing was written
+	protocol, err := unix.GetsockoptInt(int(at.socket.Fd()), unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || protocol != unix.IPPROTO_TCP {
 		t.Errorf("the protocol is %d, %v; want TCP", protocol, err)
 	}

@@ -54,12 +54,17 @@ var levels = map[string]busv1.LogLevel{
 	agentenv.LevelCritical: busv1.LogLevel_LOG_LEVEL_CRITICAL,
 }
 
-// agent takes a line that the agent wrote and returns its text.
-func (l *logs) agent(role agentenv.Role, line agentenv.LogLine) string {
+// agent takes a line that the agent wrote.
+func (l *logs) agent(role agentenv.Role, line agentenv.LogLine) {
 	source := busv1.LogSource_LOG_SOURCE_SERVER
-	if role == agentenv.RoleWorker {
+	if role != agentenv.RoleServer {
 		source = busv1.LogSource_LOG_SOURCE_WORKER
 	}
+	l.take(source, line)
+}
+
+// take takes a line of any process.
+func (l *logs) take(source busv1.LogSource, line agentenv.LogLine) {
 	out := &busv1.LogLine{
 		Time: timestamppb.New(line.TS), Level: levels[line.Level], Logger: line.Logger, Message: line.Msg, Source: source, RunId: line.RunID,
 	}
@@ -69,8 +74,10 @@ func (l *logs) agent(role agentenv.Role, line agentenv.LogLine) string {
 		}
 	}
 	l.add(out)
-	return line.Msg
 }
+
+// sidecar takes a line that a sidecar wrote.
+func (l *logs) sidecar(line agentenv.LogLine) { l.take(busv1.LogSource_LOG_SOURCE_SIDECAR, line) }
 
 func fields(line agentenv.LogLine) map[string]any {
 	all := map[string]any{}

@@ -1,13 +1,16 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/agentinit"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/deployments"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runtime/lines"
 )
 
 const (
@@ -32,34 +36,64 @@ type run struct {
 	agent   *agent
 	cmd     *exec.Cmd
 	pipes   *pipes
-	tail    *tail
+	tail    *lines.Tail
 	scratch string
 	report  agentenv.Status
 	spoke   chan struct{}
+	forked  bool // a zygote was asked for it
+	said    said // what a fork has said until it is ready
+}
+
+// mostSaid bounds what is remembered of a fork, lines.
+const mostSaid = 1000
+
+// said counts lines. Several goroutines may add some.
+type said struct {
+	mu    sync.Mutex
+	lines map[string]int
+}
+
+func (s *said) add(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lines == nil {
+		s.lines = map[string]int{}
+	}
+	if len(s.lines) < mostSaid {
+		s.lines[line]++
+	}
+}
+
+func (s *said) all() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.lines)
 }
 
 // once runs the process to its end.
 func (a *agent) once() ending {
 	begin := a.runtime.options.Now()
-	a.update(func(p *deployments.Process) { p.State = schedulerv1.AgentState_AGENT_STATE_STARTING })
-	r := &run{agent: a, tail: &tail{}, spoke: make(chan struct{})}
+	r := &run{agent: a, tail: &lines.Tail{}, spoke: make(chan struct{})}
+	a.update(func(p *deployments.Process) { p.State, a.tail = schedulerv1.AgentState_AGENT_STATE_STARTING, r.tail })
 	err := r.start()
 	if err != nil {
 		r.clean()
-		return ending{reason: "the process cannot be started: " + err.Error()}
+		return ending{reason: "the process cannot be started: " + err.Error(), forked: r.forked}
 	}
 	exit := r.wait()
-	killed := a.runtime.box.oomKills(boxName(a)) > 0
+	a.update(func(p *deployments.Process) { p.Replaying = 0 })
+	killed, peak := a.runtime.box.oomKills(boxName(a)) > 0, a.runtime.box.peak(boxName(a))
 	r.clean()
 	return ending{
-		lived: a.runtime.options.Now().Sub(begin), reason: r.why(exit, killed), output: r.tail.text(), report: r.report,
+		lived: a.runtime.options.Now().Sub(begin), reason: r.why(exit, killed), output: r.tail.Text(), report: r.report, forked: r.forked, said: r.said.all(),
+		exit: agentinit.Explain(r.cmd.ProcessState), peak: cmp.Or(peak, largest(r.cmd.ProcessState)),
 	}
 }
 
 // start makes pipes and scratch folder, starts the process and tells it what it is.
 func (r *run) start() error {
 	a := r.agent
-	r.scratch = filepath.Join(a.runtime.options.Dir, scratchDir, boxName(a))
+	r.scratch = filepath.Join(a.runtime.scratch(), boxName(a))
 	for _, dir := range []string{"home", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(r.scratch, dir), 0o700); err != nil {
 			return err
@@ -71,12 +105,16 @@ func (r *run) start() error {
 	}
 	defer r.pipes.closeTheirs()
 	artifact := a.version.launch.Artifact
-	python := filepath.Join(artifact.GetEnvironmentPath(), "bin", "python")
-	r.cmd = agentinit.Command(python, "-X", "utf8", filepath.Join(a.runtime.host, "agentcloud_host"), string(a.role))
+	r.cmd = a.command()
 	r.cmd.Dir = artifact.GetAppPath()
 	r.cmd.Env = environment(artifact.GetEnvironmentPath(), r.scratch)
 	r.cmd.Stdout, r.cmd.Stderr = r.pipes.theirs.stdout, r.pipes.theirs.stderr
-	r.cmd.ExtraFiles = r.pipes.extra(a.version.socket, a.role)
+	r.cmd.ExtraFiles = r.pipes.extra(a.seat.socket, a.role)
+	if order := a.order(); order != nil {
+		defer order.Close() //nolint:errcheck // the process has its own by then
+		agentinit.Fork(r.cmd, order, a.runtime.box.entrances(boxName(a)))
+		r.forked = true
+	}
 	a.runtime.box.isolate(r.cmd)
 	if err := a.runtime.starter.start(r.cmd); err != nil {
 		return err
@@ -95,9 +133,7 @@ func (r *run) start() error {
 
 // tell opens the gate and writes the launch document. It is in memory only.
 func (r *run) tell() error {
-	document := r.agent.version.launch.Document
-	document.Role = r.agent.role
-	raw, err := json.Marshal(document)
+	raw, err := json.Marshal(r.agent.document())
 	if err != nil {
 		return err
 	}
@@ -113,14 +149,17 @@ func (r *run) tell() error {
 
 // read takes what the process says on its four pipes.
 func (r *run) read() {
-	logs, role := r.agent.version.logs, r.agent.role
-	r.pipes.each(r.pipes.ours.log, func(line []byte) { r.tail.add(logs.agent(role, agentenv.ParseLogLine(line, time.Now()))) })
-	r.pipes.each(r.pipes.ours.stdout, func(line []byte) { r.tail.add(logs.agent(role, agentenv.OutputLine(1, line, time.Now()))) })
-	r.pipes.each(r.pipes.ours.stderr, func(line []byte) { r.tail.add(logs.agent(role, agentenv.OutputLine(2, line, time.Now()))) }) //nolint:mnd // standard error
+	r.pipes.each(r.pipes.ours.log, func(line []byte) { r.take(agentenv.ParseLogLine(line, time.Now())) })
+	r.pipes.each(r.pipes.ours.stdout, func(line []byte) { r.take(agentenv.OutputLine(1, line, time.Now())) })
+	r.pipes.each(r.pipes.ours.stderr, func(line []byte) { r.take(agentenv.OutputLine(2, line, time.Now())) }) //nolint:mnd // standard error
 	spoken := false
 	r.pipes.each(r.pipes.ours.status, func(line []byte) {
 		status, err := agentenv.ParseStatus(line)
 		if err != nil {
+			return
+		}
+		if status.State == agentenv.StateReplayed {
+			r.agent.replayed(*status.Replay)
 			return
 		}
 		if r.report = status; !spoken {
@@ -129,6 +168,17 @@ func (r *run) read() {
 		}
 		r.agent.heard(status)
 	})
+}
+
+// take keeps a line, and brings to the log what is not there yet.
+func (r *run) take(line agentenv.LogLine) {
+	r.tail.Add(line.Msg)
+	if r.forked {
+		r.said.add(line.Msg)
+	}
+	if !r.agent.repeats(line.Msg) {
+		r.agent.version.logs.agent(r.agent.role, line)
+	}
 }
 
 // wait ends the process when it is told to, or when it says nothing at all.
@@ -184,6 +234,15 @@ func (r *run) clean() {
 	r.agent.mu.Unlock()
 }
 
+// largest is the most memory that a process or one that it waited for had resident, by
+// getrusage(2); where there is no group to ask.
+func largest(state *os.ProcessState) int64 {
+	if usage, ok := state.SysUsage().(*syscall.Rusage); ok {
+		return usage.Maxrss << 10
+	}
+	return 0
+}
+
 // why says in a sentence how the process ended.
 func (r *run) why(exit error, oom bool) string {
 	var state *exec.ExitError
@@ -201,13 +260,4 @@ func (r *run) why(exit error, oom bool) string {
 	return fmt.Sprintf("the %s ended: %v", r.agent.role, exit)
 }
 
-func boxName(a *agent) string { return a.version.launch.Document.InstanceID + "-" + string(a.role) }
-
-// environment is all that an agent sees of the machine. Secrets come with the launch document.
-func environment(venv, scratch string) []string {
-	return []string{
-		"PATH=" + filepath.Join(venv, "bin") + ":/usr/local/bin:/usr/bin:/bin", "VIRTUAL_ENV=" + venv,
-		"HOME=" + filepath.Join(scratch, "home"), "TMPDIR=" + filepath.Join(scratch, "tmp"), "LANG=C.UTF-8", "OPENBLAS_NUM_THREADS=1",
-		"PYTHONDONTWRITEBYTECODE=1",
-	}
-}
+func boxName(a *agent) string { return a.instance() + "-" + string(a.role) }

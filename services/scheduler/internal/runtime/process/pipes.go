@@ -1,13 +1,13 @@
 package process
 
 import (
-	"bufio"
 	"errors"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runtime/lines"
 )
 
 // ends are one side of the pipes between the runtime and a process.
@@ -55,31 +55,7 @@ func (p *pipes) extra(socket *os.File, role agentenv.Role) []*os.File {
 // each reads a pipe line by line until its end. It never blocks the process for longer
 // than take does, and cuts lines that are too long.
 func (p *pipes) each(from *os.File, take func(line []byte)) {
-	p.readers.Go(func() {
-		reader := bufio.NewReaderSize(from, agentenv.MaxLine)
-		for {
-			line, err := reader.ReadSlice('\n')
-			if errors.Is(err, bufio.ErrBufferFull) {
-				line = append(append([]byte{}, line...), "… (cut)"...)
-				err = skipLine(reader)
-			}
-			if len(line) > 0 {
-				take(line)
-			}
-			if err != nil {
-				return
-			}
-		}
-	})
-}
-
-func skipLine(reader *bufio.Reader) error {
-	for {
-		_, err := reader.ReadSlice('\n')
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return err
-		}
-	}
+	p.readers.Go(func() { lines.Each(from, agentenv.MaxLine, take) })
 }
 
 // finish reads what is left in the pipes of a process that has ended.

@@ -3,6 +3,7 @@ package process_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,14 +19,20 @@ import (
 	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
 	busv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/bus/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/agentinit"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/commandhost"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/deployments"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runtime/process"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runtime/runtimetest"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/temporaltest"
 )
 
 func TestMain(m *testing.M) {
 	agentinit.Main() // this program is also the agents' first process
-	os.Exit(m.Run())
+	commandhost.Main()
+	if dir := os.Getenv(victimDir); dir != "" {
+		victim(dir, os.Getenv(victimEnvironment))
+	}
+	temporaltest.Main(m)
 }
 
 const memory = 256 << 20
@@ -49,11 +56,19 @@ func (p *published) all() []*busv1.LogLine {
 	return append([]*busv1.LogLine{}, p.lines...)
 }
 
-func newRuntime(t *testing.T, lines *published) *process.Runtime {
+// alone starts each agent as a process of its own.
+var alone process.ZygoteOptions
+
+func newRuntime(t *testing.T, lines *published, zygotes process.ZygoteOptions, log io.Writer) *process.Runtime {
+	t.Helper()
+	return newRuntimeIn(t, t.TempDir(), lines, zygotes, log)
+}
+
+func newRuntimeIn(t *testing.T, dir string, lines *published, zygotes process.ZygoteOptions, log io.Writer) *process.Runtime {
 	t.Helper()
 	r, err := process.New(process.Options{
-		Dir: t.TempDir(), MemoryBytes: memory, Processes: 200, Publish: lines.take, NewLineID: id.Line.New,
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
+		Dir: dir, Init: initOf(t, dir), MemoryBytes: memory, Processes: 200, Publish: lines.take, NewLineID: id.Line.New,
+		Log: slog.New(slog.NewTextHandler(log, nil)), Now: time.Now, Zygotes: zygotes,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,8 +83,23 @@ func newRuntime(t *testing.T, lines *published) *process.Runtime {
 	return r
 }
 
+// initOf is the small program, in the folder of a test that has it there.
+func initOf(t *testing.T, dir string) string {
+	t.Helper()
+	program := filepath.Join(dir, "agentinit")
+	if _, err := os.Stat(program); err != nil {
+		return ""
+	}
+	return program
+}
+
 // launch makes a version whose interpreter is the fake agent itself.
 func launch(t *testing.T, behaviour string) deployments.Launch {
+	t.Helper()
+	return launchIn(t, newEnvironment(t), behaviour)
+}
+
+func newEnvironment(t *testing.T) string {
 	t.Helper()
 	environment := t.TempDir()
 	script, err := filepath.Abs("testdata/python")
@@ -82,6 +112,11 @@ func launch(t *testing.T, behaviour string) deployments.Launch {
 	if err := os.Symlink(script, filepath.Join(environment, "bin", "python")); err != nil {
 		t.Fatal(err)
 	}
+	return environment
+}
+
+func launchIn(t *testing.T, environment, behaviour string) deployments.Launch {
+	t.Helper()
 	target, version := id.App.New(), id.Version.New()
 	return deployments.Launch{
 		TargetID: target, AppID: target, OrgID: id.Org.New(), VersionID: version,
@@ -95,14 +130,19 @@ func launch(t *testing.T, behaviour string) deployments.Launch {
 
 func TestProcesses(t *testing.T) {
 	t.Parallel()
-	runtimetest.Run(t, func(t *testing.T) runtimetest.Subject {
-		lines := &published{}
-		r := newRuntime(t, lines)
-		return runtimetest.Subject{
-			Runtime: r, Launch: func(behaviour string) deployments.Launch { return launch(t, behaviour) },
-			Kill: func(l deployments.Launch) { kill(t, r, l) }, Left: left, Lines: lines.all, Limited: os.Geteuid() == 0,
-		}
-	})
+	for name, zygotes := range map[string]process.ZygoteOptions{"started": alone, "forked": {Max: 2, Idle: time.Minute}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runtimetest.Run(t, func(t *testing.T) runtimetest.Subject {
+				lines := &published{}
+				r := newRuntime(t, lines, zygotes, t.Output())
+				return runtimetest.Subject{
+					Runtime: r, Launch: func(behaviour string) deployments.Launch { return launch(t, behaviour) },
+					Kill: func(l deployments.Launch) { kill(t, r, l) }, Left: left, Lines: lines.all, Limited: os.Geteuid() == 0,
+				}
+			})
+		})
+	}
 }
 
 // kill returns when the process is gone: one that is dying may still take a caller
@@ -140,7 +180,7 @@ func left(targetID string) []string {
 
 func TestAClosedRuntimeStartsNothing(t *testing.T) {
 	t.Parallel()
-	r := newRuntime(t, &published{})
+	r := newRuntime(t, &published{}, alone, t.Output())
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -5,13 +5,18 @@ package runtimetest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
+	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	busv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/bus/v1"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/deployments"
@@ -24,7 +29,8 @@ const Patience = 30 * time.Second
 type Subject struct {
 	Runtime deployments.Runtime
 	// Launch makes a version whose agent behaves in a named way: "well", "exits",
-	// "fails", "stubborn", "greedy", "children", "chatty".
+	// "fails", "stubborn", "greedy", "children", "chatty", "replays". It answers a history
+	// of type "Hangs" never, and ends at one of type "Ends".
 	Launch func(behaviour string) deployments.Launch
 	// Kill ends the server of a version as the machine would, and returns when it is gone.
 	Kill func(l deployments.Launch)
@@ -46,11 +52,16 @@ func Run(t *testing.T, fresh func(t *testing.T) Subject) {
 		"ends again and again":               crashLoop,
 		"a start that fails is told":         failure,
 		"stop ends one role":                 stop,
+		"roles start one by one":             oneByOne,
+		"several processes of a role":        several,
 		"one that ignores its end is killed": stubborn,
 		"grandchildren end too":              grandchildren,
 		"lines are kept and bounded":         chatty,
 		"too much memory":                    greedy,
 		"news are told":                      watch,
+		"a replay answers and ends":          replay,
+		"a replay that hangs or ends early":  badReplay,
+		"a worker replays beside its work":   workerReplays,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -190,6 +201,9 @@ func crashLoop(t *testing.T, s Subject) {
 	if !strings.Contains(look.Server.Reason, "exit code 3") || !strings.Contains(look.Server.Detail, "out of paper") {
 		t.Errorf("reason = %q, detail = %q", look.Server.Reason, look.Server.Detail)
 	}
+	if look.Server.Exit != "exit code 3" || look.Server.PeakMemory <= 0 || !strings.Contains(look.Server.Output, "out of paper") {
+		t.Errorf("exit %q, memory %d, output %q", look.Server.Exit, look.Server.PeakMemory, look.Server.Output)
+	}
 	remove(t, s, l)
 }
 
@@ -282,4 +296,67 @@ func said(s Subject, text string) bool {
 		}
 	}
 	return false
+}
+
+func histories(types ...string) []agentenv.History {
+	var all []agentenv.History
+	for i, kind := range types {
+		all = append(all, agentenv.History{RunID: strconv.Itoa(i), Type: kind, Events: []byte("x")})
+	}
+	return all
+}
+
+func replay(t *testing.T, s Subject) {
+	l := s.Launch("well")
+	l.Document.Histories = histories("A", "B")
+	got, err := s.Runtime.Replay(t.Context(), l)
+	want := []agentenv.Replay{{RunID: "0", Verdict: agentenv.VerdictOK}, {RunID: "1", Verdict: agentenv.VerdictOK}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("Replay() = %v (-want +got):\n%s", err, diff)
+	}
+	if _, known := s.Runtime.Look(l.TargetID, l.VersionID); known {
+		t.Error("a replay is taken for a version that runs")
+	}
+	if left := s.Left(l.TargetID); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func badReplay(t *testing.T, s Subject) {
+	l := s.Launch("well")
+	l.Document.Histories = histories("A", "Ends", "B")
+	if got, err := s.Runtime.Replay(t.Context(), l); len(got) != 1 || !fault.Conflict.Is(err) {
+		t.Errorf("Replay() of one that ends = %v, %v; want one answer and a conflict", got, err)
+	}
+	l = s.Launch("well")
+	l.Document.Histories = histories("A", "Hangs")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if got, err := s.Runtime.Replay(ctx, l); len(got) != 1 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Replay() of one that hangs = %v, %v; want one answer and the end of patience", got, err)
+	}
+	l = s.Launch("fails")
+	l.Document.Histories = histories("A")
+	if _, err := s.Runtime.Replay(t.Context(), l); !fault.Conflict.Is(err) || !strings.Contains(fault.Message(err), "main.py raised ValueError: no") {
+		t.Errorf("Replay() of code that does not load = %v", err)
+	}
+}
+
+func workerReplays(t *testing.T, s Subject) {
+	for kind, answers := range map[string]int{"B": 2, "Ends": 1} {
+		l := s.Launch("replays")
+		l.Document.Histories = histories("A", kind)
+		if err := s.Runtime.Apply(t.Context(), l); err != nil {
+			t.Fatalf("Apply() = %v", err)
+		}
+		var look deployments.Look
+		eventually(t, func() bool {
+			look, _ = s.Runtime.Look(l.TargetID, l.VersionID)
+			return look.Worker.State == ready && look.Worker.Replaying == 0
+		}, func() any { return look.Worker })
+		if len(look.Worker.Replays) != answers {
+			t.Errorf("histories A and %s: %v, want %d answers", kind, look.Worker.Replays, answers)
+		}
+		remove(t, s, l)
+	}
 }

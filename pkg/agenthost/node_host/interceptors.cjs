@@ -1,0 +1,44 @@
+"use strict";
+// Runs among the workflows' code, in each run. It may use nothing but what workflows may.
+
+const { ApplicationFailure, ContinueAsNew, DeterminismViolationError, TemporalFailure, defaultPayloadConverter } = require("@temporalio/workflow");
+
+/** Tells the worker that it is to say that an activity lives; its own code may not. */
+const BEAT = "agentcloud-beat";
+
+/** What the host has put before the bundle. */
+const policy = globalThis.agentcloudPolicy ?? {};
+const built = globalThis.agentcloudBuilt ?? "/";
+
+/** err as the end of a run. Without this the SDK would try the same code for ever, and a
+ * run stays with the version that it began on. */
+function asFailure(err) {
+  if (err instanceof TemporalFailure || err instanceof ContinueAsNew || err instanceof DeterminismViolationError) return err;
+  const { name = "Error", message = String(err), stack } = err instanceof Error ? err : {};
+  const failure = ApplicationFailure.create({ message: message || name, type: name, nonRetryable: true });
+  if (stack) failure.stack = shorten(stack);
+  return failure;
+}
+
+/** A trace without the SDK's frames, with paths as the project has them. */
+const shorten = (stack) => stack.split("\n").filter((line) => !line.includes("/node_modules/@temporalio/")).join("\n").replaceAll(built, "");
+
+async function execute(input, next) {
+  try {
+    return await next(input);
+  } catch (err) {
+    throw asFailure(err);
+  }
+}
+
+/** Has the end of a process noticed soon. */
+async function scheduleActivity(input, next) {
+  if (input.options.heartbeatTimeout !== undefined || !policy.heartbeat) return next(input);
+  return next({
+    ...input,
+    options: { ...input.options, heartbeatTimeout: policy.heartbeat * 1000 },
+    headers: { ...input.headers, [BEAT]: defaultPayloadConverter.toPayload(true) },
+  });
+}
+
+exports.interceptors = () => ({ inbound: [{ execute }], outbound: [{ scheduleActivity }] });
