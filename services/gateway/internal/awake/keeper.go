@@ -151,17 +151,12 @@ func (k *Keeper) Rests(targetID, versionID string) bool {
 // fails at once. It fails with fault.Unavailable and the reason when the agent does not
 // start.
 func (k *Keeper) Wake(ctx context.Context, targetID string) error {
-	leave, ok := k.queue(targetID)
+	done, leave, ok := k.queue(ctx, targetID)
 	if !ok {
 		return fault.Unavailable.Errorf("the agent is being started, and %d calls wait for it already; try again in a moment", k.deps.Waiters)
 	}
 	defer leave()
-	for {
-		done := k.waking.DoChan(targetID, func() (any, error) {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wakeWithin)
-			defer cancel()
-			return nil, k.wake(ctx, targetID)
-		})
+	for ; ; done = k.join(ctx, targetID) {
 		var err error
 		select {
 		case <-ctx.Done():
@@ -208,16 +203,25 @@ func (k *Keeper) wake(ctx context.Context, targetID string) error {
 	return nil
 }
 
-// queue counts who waits.
-func (k *Keeper) queue(targetID string) (leave func(), ok bool) {
+// join takes part in the wake that is under way, or begins one.
+func (k *Keeper) join(ctx context.Context, targetID string) <-chan singleflight.Result {
+	return k.waking.DoChan(targetID, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wakeWithin)
+		defer cancel()
+		return nil, k.wake(ctx, targetID)
+	})
+}
+
+// queue counts who waits, and has each who is counted take part in one wake.
+func (k *Keeper) queue(ctx context.Context, targetID string) (done <-chan singleflight.Result, leave func(), ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.of(targetID)
 	if t.waiters >= k.deps.Waiters {
-		return nil, false
+		return nil, nil, false
 	}
 	t.waiters++
-	return func() {
+	return k.join(ctx, targetID), func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		t.waiters--
