@@ -18,8 +18,9 @@ _GREEDY = "mcp_agent.workflows.embedding.embedding_base"
 # What a server or worker imports on its way to readiness, and user's code most often.
 _LATER = (
     "agentcloud_host.server", "agentcloud_host.worker", "agentcloud_host.replay",
-    "uvicorn.loops.asyncio", "uvicorn.lifespan.on", "uvicorn.protocols.http.auto", "anyio._backends._asyncio", "httpcore", "rich.logging",
+    "uvicorn.loops.asyncio", "uvicorn.lifespan.on", "uvicorn.protocols.http.auto", "anyio._backends._asyncio", "httpcore", "rich.logging", "rich.panel",
     "temporalio.worker", "temporalio.contrib.pydantic",
+    "mcp_agent.logging.rich_progress", "mcp_agent.human_input.console_handler", "mcp_agent.human_input.elicitation_handler",
     "mcp_agent.executor.temporal", "mcp_agent.agents.agent", "mcp_agent.workflows.llm.augmented_llm_openai",
     "mcp_agent.workflows.llm.augmented_llm_anthropic",
 )
@@ -74,11 +75,11 @@ def everything() -> None:
             except Exception as err:  # a version without it, or an extra that is not installed
                 print(f"without {name}: {err}", file=sys.stderr)
     _courtesy.update(_tops() - needed)
-    for table in (_models, _settings):
+    for make in (_models, _settings, *_ready_made()):
         try:
-            table()
+            make()
         except Exception as err:
-            print(f"without {table.__name__}: {err}", file=sys.stderr)
+            print(f"without {make.__name__}: {err}", file=sys.stderr)
 
 
 def _models() -> None:
@@ -96,6 +97,14 @@ def _settings() -> None:
         from mcp_agent.config import Settings
 
         Settings()
+
+
+def _ready_made() -> tuple:
+    if not has("mcp_agent"):
+        return ()
+    from agentcloud_host import ready_made
+
+    return ready_made.certificates, ready_made.tools
 
 
 def give_way(*folders: str) -> None:

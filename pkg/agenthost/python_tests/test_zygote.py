@@ -149,6 +149,58 @@ class Zygotes(unittest.TestCase):
             self.assertEqual(host.exit(), 0)
             self.assertEqual(host.statuses[-1]["state"], "draining")
 
+    def test_tools_are_those_of_a_start(self):
+        files = {"main.py": MAIN + """
+from mcp_agent.executor.workflow import Workflow, WorkflowResult
+
+@app.tool
+def add(a: int, b: int = 2) -> int:
+    return a + b
+
+@app.workflow
+class Echo(Workflow[str]):
+    @app.workflow_run
+    async def run(self, text: str) -> WorkflowResult[str]:
+        return WorkflowResult(value=text)
+"""}
+
+        async def use(session):
+            return sorted((t.model_dump() for t in (await session.list_tools()).tools), key=lambda t: t["name"])
+
+        with self.fork(files=files) as fork, harness.Host("server", None, files=files) as start:
+            found = []
+            for host in (fork, start):
+                host.ready()
+                found.append(harness.call(host.url, use))
+            self.assertIn("workflows-get_status", [t["name"] for t in found[0]])
+            self.assertEqual(*found)
+
+    def test_a_context_made_in_advance_goes_to_one_client(self):
+        text = """
+import httpx, ssl
+from agentcloud_host import ready_made
+def context(**options):
+    return httpx.Client(**options)._transport._pool._ssl_context
+print("spare", len(ready_made._contexts), flush=True)
+own, bare = httpx.create_ssl_context(), context(verify=False)
+assert context(verify=own) is own and bare.verify_mode == ssl.CERT_NONE and len(ready_made._contexts) == 1
+first, second = context(), context()
+print("contexts", first is not second, first.verify_mode == second.verify_mode == ssl.CERT_REQUIRED,
+      len(first.get_ca_certs()) == len(second.get_ca_certs()) > 0, len(ready_made._contexts), flush=True)
+"""
+        with self.fork(files={"main.py": text + MAIN}) as host:
+            host.ready()
+            self.assertEqual(values(host, "spare"), ["1"])
+            self.assertEqual(values(host, "contexts"), ["True", "True", "True", "0"])
+
+    def test_an_app_decides_which_authorities_it_trusts(self):
+        text = "import httpx\nfrom agentcloud_host import ready_made\nhttpx.Client()\nprint('spare', len(ready_made._contexts), flush=True)\n"
+        import certifi
+
+        with self.fork(files={"main.py": text + MAIN}, env={"SSL_CERT_FILE": certifi.where()}) as host:
+            host.ready()
+            self.assertEqual(values(host, "spare"), ["1"])
+
     def test_a_worker_that_is_not_needed(self):
         with self.fork("worker") as host:
             host.status("not-needed")
