@@ -9,7 +9,7 @@ import (
 // ScaleConfig is how many processes agents have.
 type ScaleConfig struct {
 	Max  int           `koanf:"max" help:"processes of one role of a version, at most, whatever agentcloud.yaml of an app says (scale.max)"`
-	Down time.Duration `koanf:"down" help:"how long one process of several must have been too many until it ends"`
+	Down time.Duration `koanf:"down" help:"how long one process of several must have been too many until it ends; those of a version that drains end without waiting"`
 }
 
 func (c ScaleConfig) validate() error {

@@ -470,7 +470,7 @@ type StartRunRequest struct {
 	// with at most 63 bytes, values of at most 200 bytes. Readable in Temporal: no secrets.
 	Labels map[string]string `protobuf:"bytes,16,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Start on this version, which is the live one or the one that is tried. Empty, and when
-	// it is neither any more: the live one.
+	// its trial has ended within the last minute: the live one. Any other is refused.
 	VersionId     string `protobuf:"bytes,131,opt,name=version_id,json=versionId,proto3" json:"version_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

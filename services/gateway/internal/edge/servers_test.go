@@ -39,13 +39,16 @@ func newSeveral(t *testing.T, n int) *several {
 }
 
 // serve says which of the servers can be called.
-func (s *several) serve(agents ...*edgetest.Agent) {
+func (s *several) serve(agents ...*edgetest.Agent) { s.Deployments.Set(s.of(agents...)) }
+
+// of is a version with those servers.
+func (s *several) of(agents ...*edgetest.Agent) *schedulerv1.Endpoint {
 	e := s.endpoint(true)
 	e.ServerUrl, e.Concurrency = agents[0].URL(), 2
 	for i, a := range agents {
 		e.Servers = append(e.Servers, &schedulerv1.Server{Url: a.URL(), InstanceId: fmt.Sprint(i)})
 	}
-	s.Deployments.Set(e)
+	return e
 }
 
 // served tells which server answered a call.
@@ -183,6 +186,67 @@ func TestNoCallIsLostToScaling(t *testing.T) {
 	callers.Wait()
 	if ended < 5 {
 		t.Errorf("%d servers ended", ended)
+	}
+}
+
+// TestATriedVersionHasServersOfItsOwn has all calls at a tried version with two servers,
+// of which one ends.
+func TestATriedVersionHasServersOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newSeveral(t, 3)
+	try := func(agents ...*edgetest.Agent) {
+		e, tried := w.of(w.agents[0]), w.of(agents...)
+		tried.VersionId = "ver_2"
+		e.Canary = &schedulerv1.Canary{RolloutId: "rol_1", Endpoint: tried, Weight: 1000}
+		w.Deployments.Set(e)
+	}
+	ask := func(session string) int {
+		t.Helper()
+		return served(t, w.do(http.MethodPost, "/mcp", "alice", session, call("add", "{}")))
+	}
+	try(w.agents[1:]...)
+	edgetest.Until(t, "it is tried", func() bool { return ask(w.open("alice")) > 0 })
+	at, count := map[string]int{}, make([]int, 3)
+	for range 8 {
+		session := w.open("alice")
+		at[session] = ask(session)
+		count[at[session]]++
+	}
+	if count[0] > 0 || count[1] < 2 || count[2] < 2 {
+		t.Errorf("of eight sessions the live server and the two tried ones have %v", count)
+	}
+	for session, want := range at {
+		if got := ask(session); got != want {
+			t.Errorf("a session of server %d is served by %d", want, got)
+		}
+	}
+	began, goOn := make(chan struct{}), make(chan struct{})
+	answer := w.agents[2].Call
+	w.agents[2].Call = func(rw http.ResponseWriter, r *http.Request, m jsonrpc.Message) {
+		close(began)
+		<-goOn
+		answer(rw, r, m)
+	}
+	var caller sync.WaitGroup
+	for session, server := range at {
+		if server == 2 {
+			caller.Go(func() { ask(session) })
+			break
+		}
+	}
+	<-began
+	edgetest.Until(t, "the call is told of", func() bool { return w.Sleep.Load(w.agents[2].URL()) == 1 })
+	try(w.agents[1])
+	if w.Sleep.AskOne(t, app, "ver_2", w.agents[2].URL()) {
+		t.Error("a server that is being called may end")
+	}
+	close(goOn)
+	caller.Wait()
+	edgetest.Until(t, "it may end", func() bool { return w.Sleep.AskOne(t, app, "ver_2", w.agents[2].URL()) })
+	for session := range at {
+		if got := ask(session); got != 1 {
+			t.Errorf("server %d answers after the end of another one, want 1", got)
+		}
 	}
 }
 

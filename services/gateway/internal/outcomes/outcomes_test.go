@@ -1,10 +1,14 @@
 package outcomes_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -190,15 +194,66 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// Whatever is said, and in whichever parts, reading it ends and says the same.
+// Whatever is said, and in whichever parts, reading it ends and says the same; of JSON it
+// says what a reader of the whole would.
 func FuzzVerdict(f *testing.F) {
 	f.Add([]byte(`{"result":{"isError":true}}`), 5)
 	f.Add([]byte(`{"error":{"code":-32602}}`), 14)
 	f.Add([]byte(`]]]}"\\`), 2)
+	f.Add([]byte(`{"error":{"code":"-32602","data":[{"code":-32602}]},"result":[{"isError":true}]}`), 30)
 	f.Fuzz(func(t *testing.T, text []byte, at int) {
 		at = min(max(at, 0), len(text))
-		if whole, parts := outcomes.Failed(text), outcomes.Failed(text[:at], text[at:]); whole != parts {
+		whole, parts := outcomes.Failed(text), outcomes.Failed(text[:at], text[at:])
+		if whole != parts {
 			t.Errorf("%q: whole %v, in parts %v", text, whole, parts)
 		}
+		if want, known := failed(text); known && whole != want {
+			t.Errorf("%q: failed %v, want %v", text, whole, want)
+		}
 	})
+}
+
+// failed says what a response says of its call. It is not known of what is no JSON object,
+// or has a name twice or written with escapes, or a code that is none.
+func failed(text []byte) (failed, known bool) {
+	response, known := members(text)
+	if fault, has := response["error"]; has && string(fault) != "null" {
+		said, object := members(fault)
+		if fault[0] == '{' && !object {
+			return false, false
+		}
+		code, err := strconv.Atoi(string(said["code"]))
+		if known = known && (err == nil || len(said["code"]) == 0) && max(code, -code) < 1<<20; !slices.Contains(callersFaults, code) {
+			return true, known
+		}
+	}
+	result, has := response["result"]
+	said, object := members(result)
+	return string(said["isError"]) == "true", known && (!has || object || result[0] != '{')
+}
+
+var callersFaults = []int{-32600, -32601, -32602, -32020, -32021, -32022}
+
+// members are those of a JSON object; ok is false for anything else, and when names are
+// not what they look like.
+func members(text []byte) (all map[string]json.RawMessage, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if !json.Valid(text) || bytes.Contains(text, []byte(`\`)) {
+		return nil, false
+	}
+	if first, _ := d.Token(); first != json.Delim('{') {
+		return nil, false
+	}
+	for all = map[string]json.RawMessage{}; d.More(); {
+		var value json.RawMessage
+		name, _ := d.Token()
+		if d.Decode(&value) != nil {
+			return nil, false
+		}
+		if _, twice := all[name.(string)]; twice {
+			return nil, false
+		}
+		all[name.(string)] = value
+	}
+	return all, true
 }

@@ -154,7 +154,7 @@ func (s *steps) reopen(ctx context.Context, v store.Version) error {
 	return s.end(ctx, v)
 }
 
-// greet waits for the version's processes. Those that it starts are looked at as in a deploy;
+// greet waits for the version's processes. When it starts the version, that is looked at as in a deploy;
 // what the version offers stays as it was recorded when it was deployed.
 func (s *steps) greet(ctx context.Context, in flow.Version, v store.Version) (*flow.Failure, error) {
 	wait, cancel := context.WithTimeout(ctx, s.health)
@@ -164,7 +164,8 @@ func (s *steps) greet(ctx context.Context, in flow.Version, v store.Version) (*f
 		return silent(err), ctx.Err()
 	}
 	if look, known := s.runtime.Look(v.TargetID, v.ID); known && ready(look) {
-		return nil, nil
+		failure, err := s.keepUp(wait, in, v)
+		return failure, cmp.Or(ctx.Err(), err)
 	}
 	if err := s.ensure(wait, v.ID); err != nil {
 		if fault.NotFound.Is(err) {

@@ -206,6 +206,30 @@ func TestARolloutEndsWhenItsVersionFails(t *testing.T) {
 	}
 }
 
+// Three of forty calls may fail by chance; that so many users see it is what ends it.
+func TestARolloutEndsWhenTooManyUsersSeeAnError(t *testing.T) {
+	w := newWorld(t)
+	r := w.trials(t)
+	one, _ := w.version(t, "", "", live)
+	two, _ := w.version(t, "deploy: {promote: manual}\n", "", ready)
+	p := plan(50, time.Hour)
+	p.Policy.MaxFailedUsers = proto.Float64(0.05)
+	rolloutID := r.try(t, two, p)
+	r.untilStep(t, 1)
+	r.report(t, rolloutID, one, two, 30, 1)
+	looked := time.Now().Add(1500 * time.Millisecond)
+	until(t, "it has been looked at", func() bool { return time.Now().After(looked) })
+	if got := r.get(t); got.GetState() != running {
+		t.Fatalf("with one of 32 users the rollout is %v", got)
+	}
+	r.report(t, rolloutID, one, two, 40, 3)
+	got := r.untilSettled(t, aborted)
+	if n := got.GetResult(); n.GetUsers() != 42 || n.GetFailedUsers() != 3 || got.GetReason() != "3 of 42 users saw an error of it, at most 5 % may" {
+		t.Errorf("rollout = %v", got)
+	}
+	w.wantLive(t, one)
+}
+
 func TestAPersonSteersARollout(t *testing.T) {
 	w := newWorld(t)
 	r := w.trials(t)

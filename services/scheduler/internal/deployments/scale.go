@@ -3,6 +3,7 @@ package deployments
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/projectfile"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
@@ -39,11 +41,14 @@ func ScaleOf(v store.Version, bound int) Scale {
 }
 
 // count is with how many processes of each role a version starts. One that is to take over
-// has as many as the one that serves.
+// has as many as the one that serves; what drains has one.
 func (l *launcher) count(ctx context.Context, v store.Version) (int, error) {
 	scale := ScaleOf(v, l.options.MostProcesses)
 	t, err := l.store.Target(ctx, v.TargetID)
-	if err != nil || t.Live == "" || t.Live == v.ID {
+	switch {
+	case err == nil && v.State == store.Draining && t.Pending != v.ID:
+		return 1, nil
+	case err != nil || t.Live == "" || t.Pending != v.ID:
 		return scale.Least, err
 	}
 	serving, _ := l.runtime.Look(v.TargetID, t.Live)
@@ -84,6 +89,23 @@ func (s *steps) grow(ctx context.Context, v store.Version, role agentenv.Role, c
 		return err
 	}
 	return s.runtime.Start(ctx, v.TargetID, v.ID, role, count)
+}
+
+// keepUp has a version that runs have as many processes as it would start with, and waits
+// for those that are new.
+func (s *steps) keepUp(ctx context.Context, in flow.Version, v store.Version) (*flow.Failure, error) {
+	count, err := s.count(ctx, v)
+	look, _ := s.runtime.Look(v.TargetID, v.ID)
+	for _, role := range Roles(v) {
+		if there := slices.DeleteFunc(slices.Clone(look.Of(role)), Instance.Ends); err == nil && len(there) < count {
+			err = s.grow(ctx, v, role, count)
+		}
+	}
+	if err != nil {
+		return s.verdict(ctx, in, "launch", err)
+	}
+	_, failure := s.await(ctx, in)
+	return failure, nil
 }
 
 // awake says whether a role of a version has processes and should have them.

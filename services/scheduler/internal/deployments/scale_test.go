@@ -1,10 +1,15 @@
 package deployments
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/agentenv"
+	"github.com/mcpagentcloud/agentcloud/pkg/id"
+	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	builderv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/builder/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -54,4 +59,81 @@ func TestLookSumsUp(t *testing.T) {
 	if role, why, failed := NewLook("", two, []Instance{{Process: up}, {Process: broken}}).failed(); !failed || role != agentenv.RoleWorker || why.Reason != "no" {
 		t.Errorf("failed() = %s, %v, %v", role, why, failed)
 	}
+}
+
+// crowd is a runtime whose processes are up at once: so many servers, by version.
+type crowd struct {
+	Runtime
+	servers map[string]int
+}
+
+func (c crowd) Look(_, versionID string) (Look, bool) {
+	var all []Instance
+	for i := range c.servers[versionID] {
+		all = append(all, Instance{ID: fmt.Sprint(i), URL: fmt.Sprint("http://", versionID, i), Process: Process{State: readyState}})
+	}
+	return NewLook("", all, nil), len(all) > 0
+}
+
+func (c crowd) Start(_ context.Context, _, versionID string, _ agentenv.Role, count int) error {
+	c.servers[versionID] = max(c.servers[versionID], count)
+	return nil
+}
+
+func TestWhatTakesOverHasAsManyAsTheLiveOne(t *testing.T) {
+	t.Parallel()
+	s, in := twoVersions(t)
+	project := &builderv1.Artifact{Manifest: &builderv1.Manifest{ProjectJson: `{"scale":{"min":2,"max":4,"concurrency":2}}`}}
+	if err := s.SetArtifact(t.Context(), in.VersionID, project, nil); err != nil {
+		t.Fatal(err)
+	}
+	target, err := s.Target(t.Context(), in.TargetID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := crowd{servers: map[string]int{target.Live: 3, in.VersionID: 1}}
+	steps := &steps{launcher: &launcher{store: s, runtime: run, options: Options{MostProcesses: 8}, log: slog.New(slog.DiscardHandler)}}
+	keepsUp := func(when string, want int) {
+		t.Helper()
+		v, err := s.Version(t.Context(), in.VersionID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failure, err := steps.keepUp(t.Context(), in, v)
+		if got := run.servers[in.VersionID]; failure != nil || err != nil || got != want {
+			t.Errorf("%s it has %d servers (%v, %v), want %d", when, got, failure, err, want)
+		}
+		run.servers[in.VersionID] = 1
+	}
+	keepsUp("before it is live", 3)
+	run.servers[target.Live] = 9
+	keepsUp("beside more than it may have", 4)
+	err = s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+		_, err := s.Park(t.Context(), tx, in.TargetID, in.VersionID, "by hand", time.Now())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keepsUp("while it waits or is tried", 2)
+	_, _, err = s.BeginPromote(t.Context(), in.TargetID, in.VersionID, "", time.Now())
+	if err == nil {
+		keepsUp("before it is promoted", 4)
+		_, err = s.EndPromote(t.Context(), in.TargetID, in.VersionID, time.Now())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := store.Version{ID: id.Version.New(), TargetID: in.TargetID, AppID: in.TargetID, OrgID: in.OrgID, Number: 3}
+	_, err = s.BeginDeploy(t.Context(), newer, "", time.Now())
+	if err == nil {
+		err = s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+			_, err := s.Park(t.Context(), tx, in.TargetID, newer.ID, "by hand", time.Now())
+			return err
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	keepsUp("when it drains", 1)
 }

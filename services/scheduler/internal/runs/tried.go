@@ -14,18 +14,41 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
-// startsOn is the version that a run starts on: the live one, or the one that was asked
-// for, as long as that is up to be tried. A rollout may have ended meanwhile, which is no
-// fault of who calls.
+// endedLately is how long after a trial runs are still asked for on its version: gateways
+// hear of the end a moment later, and a call may have waited meanwhile.
+const endedLately = time.Minute
+
+// startsOn is the version that a run starts on: the live one, or the one that is tried, if
+// that is asked for. One whose trial has ended a moment ago stands for the live one, which
+// is no fault of who calls; any other is refused with fault.Conflict or fault.NotFound.
 func (s *Service) startsOn(ctx context.Context, target store.Target, asked string) (versionID string, err error) {
 	if asked == "" || asked == target.Live {
 		return target.Live, nil
 	}
-	v, err := s.deps.Store.Version(ctx, asked)
-	if fault.NotFound.Is(err) || err == nil && (v.TargetID != target.ID || v.State != store.Ready) {
+	r, err := s.deps.Store.RolloutOfVersion(ctx, asked)
+	switch {
+	case fault.NotFound.Is(err) || err == nil && r.TargetID != target.ID:
+		return "", s.refused(ctx, target, asked)
+	case err != nil:
+		return "", err
+	case r.Open():
+		return asked, nil
+	case s.deps.Now().Sub(r.EndedAt) <= endedLately:
 		return target.Live, nil
 	}
-	return asked, err
+	return "", s.refused(ctx, target, asked)
+}
+
+// refused says why no run starts on a version.
+func (s *Service) refused(ctx context.Context, target store.Target, asked string) error {
+	v, err := s.deps.Store.Version(ctx, asked)
+	switch {
+	case fault.NotFound.Is(err) || err == nil && v.TargetID != target.ID:
+		return fault.NotFound.Wrap(err, "this app has no such version")
+	case err != nil:
+		return err
+	}
+	return fault.Conflict.Errorf("no run starts on version %d: it is neither live nor being tried", v.Number)
 }
 
 const (

@@ -43,7 +43,11 @@ func (s *Service) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.takeOver(ctx, targets, sleepers); err != nil {
+	beside, err := s.deps.Store.UpBeside(ctx, s.deps.Now())
+	if err != nil {
+		return err
+	}
+	if err := s.takeOver(ctx, targets, beside, sleepers); err != nil {
 		return err
 	}
 	stirrable, err := s.deps.Store.Stirrable(ctx)
@@ -60,13 +64,20 @@ func (s *Service) round(ctx context.Context) error {
 }
 
 // takeOver brings the roles in memory in line with the store.
-func (s *Service) takeOver(ctx context.Context, targets []store.Target, sleepers []store.Sleeper) error {
-	wanted := map[bell.Key]version{}
+func (s *Service) takeOver(ctx context.Context, targets []store.Target, beside []store.Beside, sleepers []store.Sleeper) error {
+	wanted, up := map[bell.Key]version{}, map[string]standing{}
 	for _, t := range targets {
-		if t.Live == "" || t.Removing {
-			continue
+		if t.Live != "" && !t.Removing {
+			up[t.Live] = serves
 		}
-		v, err := s.find(ctx, t.Live)
+	}
+	for _, b := range beside {
+		if up[b.VersionID] = tried; b.Drains {
+			up[b.VersionID] = drains
+		}
+	}
+	for id := range up {
+		v, err := s.find(ctx, id)
 		if fault.NotFound.Is(err) {
 			continue
 		}
@@ -86,22 +97,23 @@ func (s *Service) takeOver(ctx context.Context, targets []store.Target, sleepers
 		k := bell.Key{VersionID: one.VersionID, Role: one.Role}
 		wanted[k], asleep[k] = v, one.Since
 	}
-	s.keep(wanted, asleep)
+	s.keep(wanted, up, asleep)
 	return nil
 }
 
 // keep makes wanted the roles that there are.
-func (s *Service) keep(wanted map[bell.Key]version, asleep map[bell.Key]time.Time) {
+func (s *Service) keep(wanted map[bell.Key]version, up map[string]standing, asleep map[bell.Key]time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	versions := map[string]bool{}
 	for k, v := range wanted {
 		versions[v.ID] = true
-		if s.roles[k] != nil {
+		if r := s.roles[k]; r != nil {
+			r.standing = up[v.ID]
 			continue
 		}
 		since, sleeps := asleep[k]
-		one := &role{version: v, asleep: sleeps, since: s.deps.Now()}
+		one := &role{version: v, standing: up[v.ID], asleep: sleeps, since: s.deps.Now()}
 		if sleeps && s.deps.Now().Sub(since) > crashWindow {
 			one.looks = firstLooks
 		}
@@ -132,6 +144,8 @@ type due struct {
 	asleep  bool
 	looks   int
 	version version
+	// standing is what its version is up for.
+	standing standing
 	// stirrable says that a sleeper may be needed without anybody saying so.
 	stirrable bool
 }

@@ -10,6 +10,8 @@ const overFor = 2 * time.Second
 type pace struct {
 	// began is when the number was last made greater, or looked at first.
 	began time.Time
+	// had is how many there were.
+	had int
 	// over is since when there are too few, by how many at least.
 	over  time.Time
 	lacks int
@@ -26,9 +28,10 @@ type peak struct {
 // decide takes how many there are and are needed, and returns how many there shall be:
 // more soon, fewer one by one when no more were needed for as long as down.
 func (p *pace) decide(now time.Time, there, needed int, down time.Duration) int {
-	if p.began.IsZero() {
+	if there > p.had { // a promotion makes it greater, too
 		p.began = now
 	}
+	p.had = there
 	p.note(now, needed, down)
 	if needed > there {
 		return p.grow(now, there, needed)

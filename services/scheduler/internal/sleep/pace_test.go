@@ -40,6 +40,20 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// What a promotion has added stays for as long as what was added here.
+func TestPaceOfMoreThanItAskedFor(t *testing.T) {
+	t.Parallel()
+	const down = 10 * time.Second
+	var p pace
+	now := time.Unix(1000, 0)
+	for i, m := range []struct{ after, there, want int }{{0, 1, 1}, {60, 3, 3}, {9, 3, 3}, {1, 3, 2}} {
+		now = now.Add(time.Duration(m.after) * time.Second)
+		if got := p.decide(now, m.there, 1, down); got != m.want {
+			t.Errorf("moment %d: of %d there, one needed: decide() = %d, want %d", i, m.there, got, m.want)
+		}
+	}
+}
+
 func TestPaceKeepsLittle(t *testing.T) {
 	t.Parallel()
 	var p pace

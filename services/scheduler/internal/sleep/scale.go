@@ -28,7 +28,7 @@ func (s *Service) scaleAll() {
 	for k, r := range s.roles {
 		if r.version.scale.Most > 1 && !r.asleep && !r.scaling {
 			r.scaling = true
-			all = append(all, due{key: k, role: r, version: r.version})
+			all = append(all, due{key: k, role: r, version: r.version, standing: r.standing})
 		}
 	}
 	s.mu.Unlock()
@@ -50,8 +50,14 @@ func (s *Service) scale(d due) {
 	if !slices.ContainsFunc(all, deployments.Instance.Up) {
 		return // it starts, or does not: one is enough for that
 	}
-	needed := s.needed(s.ctx, d.version, d.key.Role, all)
-	want := d.role.pace.decide(s.deps.Now(), len(all), needed, s.deps.Limits.Down)
+	if d.standing == drains && len(all) == 1 {
+		return // it stays for as long as runs need it
+	}
+	needed := s.needed(s.ctx, d, all)
+	want := d.role.pace.decide(s.deps.Now(), len(all), needed, s.down(d))
+	if d.standing == drains {
+		want = min(want, len(all))
+	}
 	var err error
 	switch {
 	case want > len(all):
@@ -65,10 +71,22 @@ func (s *Service) scale(d due) {
 	}
 }
 
+// down is how long a process must have been too many until it ends. Of a version that
+// drains each is as soon as it has nothing to do.
+func (s *Service) down(d due) time.Duration {
+	if d.standing == drains {
+		return 0
+	}
+	return s.deps.Limits.Down
+}
+
 // needed is how many processes there is work for. More calls than there is room for need
 // more, and so do tasks that nobody takes.
-func (s *Service) needed(ctx context.Context, v version, r agentenv.Role, all []deployments.Instance) int {
-	needed := v.scale.Least
+func (s *Service) needed(ctx context.Context, d due, all []deployments.Instance) int {
+	v, r, needed := d.version, d.key.Role, d.version.scale.Least
+	if d.standing == drains {
+		needed = 1
+	}
 	if r == agentenv.RoleServer && v.scale.Concurrency > 0 {
 		calls := 0.0
 		for _, one := range all {
@@ -77,7 +95,7 @@ func (s *Service) needed(ctx context.Context, v version, r agentenv.Role, all []
 		needed = max(needed, int(math.Ceil(calls/float64(v.scale.Concurrency))))
 	}
 	if needed <= len(all) && len(all) < v.scale.Most {
-		waits, err := s.tasksWait(ctx, v, r)
+		waits, err := s.ownTasksWait(ctx, v, r)
 		if err != nil && ctx.Err() == nil {
 			s.deps.Log.WarnContext(ctx, "the queues of an agent are looked at again", "target", v.TargetID, "role", r, "error", err)
 		}

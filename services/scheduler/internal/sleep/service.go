@@ -116,9 +116,21 @@ type version struct {
 	roles []agentenv.Role
 }
 
-// role is one role of a live version, or of one that sleeps.
+// standing is what a version is up for.
+type standing int
+
+const (
+	// drains is what has to end, also when it is not known.
+	drains standing = iota
+	serves
+	tried
+)
+
+// role is one role of a version that is live, tried or drains, or of one that sleeps.
 type role struct {
 	version version
+	// standing is what that is up for.
+	standing standing
 	// asleep says that it sleeps, or is about to.
 	asleep bool
 	// since is when it was last seen to work, as far as nobody rang for it.
@@ -202,7 +214,7 @@ func (s *Service) find(ctx context.Context, versionID string) (version, error) {
 	if v.Capture.MCPURL != "" {
 		known.idle, known.roles = 0, nil // what runs elsewhere is not ours to end
 	}
-	if v.State == store.Live || v.State == store.Draining { // its capture does not change any more
+	if v.State == store.Live || v.State == store.Ready || v.State == store.Draining { // its capture does not change any more
 		s.mu.Lock()
 		s.versions[versionID] = known
 		s.mu.Unlock()

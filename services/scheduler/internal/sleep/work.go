@@ -3,8 +3,10 @@ package sleep
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	deploymentpb "go.temporal.io/api/deployment/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -119,6 +121,31 @@ func (s *Service) scheduled(ctx context.Context, c client.Client, v version) (bo
 		}
 	}
 	return false, nil
+}
+
+// ownTasksWait is tasksWait without the tasks of other versions: the queue of workflow
+// classes is one for all of them. Temporal has to look closely for that, so it is asked for
+// only when there are tasks at all.
+func (s *Service) ownTasksWait(ctx context.Context, v version, r agentenv.Role) (bool, error) {
+	waits, err := s.tasksWait(ctx, v, r)
+	if !waits || err != nil || r == agentenv.RoleServer {
+		return waits, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	c, err := s.deps.Namespaces.Client(ctx, v.OrgID)
+	if err != nil {
+		return false, err
+	}
+	its, err := c.WorkflowService().DescribeWorkerDeploymentVersion(ctx, &workflowservice.DescribeWorkerDeploymentVersionRequest{
+		Namespace: v.OrgID, DeploymentVersion: &deploymentpb.WorkerDeploymentVersion{DeploymentName: v.TargetID, BuildId: v.ID}, ReportTaskQueueStats: true,
+	})
+	if err != nil && !namespaces.IsNotFound(err) {
+		return false, fmt.Errorf("describe queues of version %s: %w", v.ID, err)
+	}
+	return slices.ContainsFunc(its.GetVersionTaskQueues(), func(q *workflowservice.DescribeWorkerDeploymentVersionResponse_VersionTaskQueue) bool {
+		return q.GetStats().GetApproximateBacklogCount() > 0
+	}), nil
 }
 
 // lane is one kind of task in one queue.

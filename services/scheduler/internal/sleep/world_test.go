@@ -207,6 +207,7 @@ func (p *processes) Remove(ctx context.Context, target, versionID string) error 
 func (p *processes) Look(_, versionID string) (deployments.Look, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	home := "http://" + versionID
 	one := func(r agentenv.Role) deployments.Process {
 		switch {
 		case p.up[bell.Key{VersionID: versionID, Role: r}] == nil:
@@ -217,22 +218,22 @@ func (p *processes) Look(_, versionID string) (deployments.Look, bool) {
 		return deployments.Process{State: schedulerv1.AgentState_AGENT_STATE_READY}
 	}
 	all := func(r agentenv.Role) []deployments.Instance {
-		first := deployments.Instance{ID: "first", URL: "http://127.0.0.1:1", Process: one(r)}
+		first := deployments.Instance{ID: "first", URL: home, Process: one(r)}
 		instances := []deployments.Instance{first}
 		for _, id := range p.more[bell.Key{VersionID: versionID, Role: r}] {
-			instances = append(instances, deployments.Instance{ID: id, URL: "http://127.0.0.1/" + id, Process: first.Process})
+			instances = append(instances, deployments.Instance{ID: id, URL: home + "/" + id, Process: first.Process})
 		}
 		return instances
 	}
-	look := deployments.NewLook("http://127.0.0.1:1", all(server), all(work))
+	look := deployments.NewLook(home, all(server), all(work))
 	return look, p.up[bell.Key{VersionID: versionID, Role: server}] != nil || p.up[bell.Key{VersionID: versionID, Role: work}] != nil
 }
 
-// pretends that a role of the app's version runs.
-func (w *world) pretends(r agentenv.Role) {
+// pretend that a role of a version runs.
+func (w *world) pretend(versionID string, r agentenv.Role) {
 	w.processes.mu.Lock()
 	defer w.processes.mu.Unlock()
-	w.up[bell.Key{VersionID: w.version.ID, Role: r}] = func() {}
+	w.up[bell.Key{VersionID: versionID, Role: r}] = func() {}
 }
 
 func (p *processes) running() (n int) {
