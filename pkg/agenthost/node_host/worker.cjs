@@ -48,8 +48,8 @@ function prepare({ env = {}, program }) {
 }
 
 /** The workflows' code with what the host tells it, on its first line: places in it stay. */
-function bundle({ program, activity }) {
-  const policy = { heartbeat: activity?.heartbeat_seconds || 30 };
+function bundle({ program, activity, retries }) {
+  const policy = { heartbeat: activity?.heartbeat_seconds || 30, retries };
   return { code: `globalThis.agentcloudPolicy=${JSON.stringify(policy)};` + fs.readFileSync(program.worker.bundle, "utf8") };
 }
 
