@@ -7,15 +7,21 @@ const { counted } = require("./tries.cjs");
 
 const BEAT = "agentcloud-beat", TRIES = "agentcloud-tries"; // as in interceptors.cjs
 
-/** Beats for activities whose code need not, and counts the tries of those with a rule. */
-function interceptor(sdk) {
-  return (context) => ({ inbound: { execute: (input, next) => logs.ids.run(idsOf(context.info), () => one(sdk, context, input, next)) } });
+/** Gives activities their secrets, beats for those whose code need not, and counts the tries
+ * of those with a rule. */
+function interceptor(sdk, secrets) {
+  return (context) => ({ inbound: { execute: (input, next) => logs.ids.run(idsOf(context.info), () => one(sdk, secrets, context, input, next)) } });
 }
 
-function one(sdk, context, input, next) {
+async function one(sdk, secrets, context, { args, ...rest }, next) {
+  const input = { ...rest, args: secrets.restored(args) };
   const { [BEAT]: beat, [TRIES]: tries } = input.headers ?? {};
   const run = () => (beat ? beating(context, input, next) : next(input));
-  return tries ? counted(sdk, context, sdk.common.defaultPayloadConverter.fromPayload(tries), run) : run();
+  try {
+    return await (tries ? counted(sdk, context, sdk.common.defaultPayloadConverter.fromPayload(tries), run) : run());
+  } catch (err) {
+    throw secrets.unquoted(err);
+  }
 }
 
 function idsOf({ workflowExecution, activityType, attempt }) {
