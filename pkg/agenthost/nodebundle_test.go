@@ -17,8 +17,8 @@ func sdk(version string) map[string]string {
 		at + "worker/package.json": `{"name":"@temporalio/worker","version":"` + version + `"}`,
 		at + "worker/index.js":     "exports.DefaultLogger = class {}; exports.bundleWorkflowCode = async ({ workflowsPath }) => ({ code: '// ' + workflowsPath });",
 	}
-	for _, name := range []string{"workflow", "activity", "common"} {
-		files[at+name+"/index.js"] = ""
+	for _, name := range []string{"workflow/index.js", "activity/index.js", "common/index.js", "common/lib/time.js"} {
+		files[at+name] = ""
 	}
 	return files
 }

@@ -3,18 +3,32 @@
 // people.
 
 const logs = require("./logs.cjs");
+const { counted } = require("./tries.cjs");
 
-const BEAT = "agentcloud-beat"; // as in interceptors.cjs
+const BEAT = "agentcloud-beat", TRIES = "agentcloud-tries"; // as in interceptors.cjs
 
-/** Beats for activities whose code need not, three times in the time allowed. */
-function interceptor({ activity }) {
-  return () => ({ inbound: { execute: (input, next) => logs.ids.run(idsOf(activity.activityInfo()), () => (input.headers?.[BEAT] ? beating(activity.Context.current(), input, next) : next(input))) } });
+/** Gives activities their secrets, beats for those whose code need not, and counts the tries
+ * of those with a rule. */
+function interceptor(sdk, secrets) {
+  return (context) => ({ inbound: { execute: (input, next) => logs.ids.run(idsOf(context.info), () => one(sdk, secrets, context, input, next)) } });
+}
+
+async function one(sdk, secrets, context, { args, ...rest }, next) {
+  const input = { ...rest, args: secrets.restored(args) };
+  const { [BEAT]: beat, [TRIES]: tries } = input.headers ?? {};
+  const run = () => (beat ? beating(context, input, next) : next(input));
+  try {
+    return await (tries ? counted(sdk, context, sdk.common.defaultPayloadConverter.fromPayload(tries), run) : run());
+  } catch (err) {
+    throw secrets.unquoted(err);
+  }
 }
 
 function idsOf({ workflowExecution, activityType, attempt }) {
   return { run_id: workflowExecution?.runId, workflow_id: workflowExecution?.workflowId, activity: activityType, attempt };
 }
 
+/** Says three times in the time allowed that the activity lives. */
 async function beating(context, input, next) {
   let last; // what the code itself has said stays
   const beat = context.heartbeat.bind(context);

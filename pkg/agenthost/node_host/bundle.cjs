@@ -20,10 +20,8 @@ async function main([app, workflows, activities]) {
   const made = path.join(app, ".agentcloud");
   fs.rmSync(made, { recursive: true, force: true });
   fs.mkdirSync(made);
-  // Beside the project's code, where its packages are found from.
-  const interceptors = path.join(made, "interceptors.cjs");
-  fs.copyFileSync(path.join(__dirname, "interceptors.cjs"), interceptors);
   const { worker, tool, version } = find(app);
+  const interceptors = ours(made, tool);
   const source = path.join(app, workflows);
   const found = describe(await exportsOf(tool, source, path.join(made, "described.cjs"), workflows), workflows);
   if (activities) await exportsOf(tool, path.join(app, activities), path.join(made, "activities.cjs"), activities, true);
@@ -35,6 +33,14 @@ async function main([app, workflows, activities]) {
   if (text.length > MOST_TEXT) throw new Problem(`the descriptions of the workflows in ${workflows} have more than ${MOST_TEXT >> 10} KiB`);
   fs.writeFileSync(path.join(made, "workflows.json"), text);
   console.log(`bundled ${found.length} workflows with @temporalio/worker ${version}`);
+}
+
+/** What goes among the workflows' code, put beside it, where its packages are found from. */
+function ours(made, tool) {
+  for (const name of ["interceptors.cjs", "retries.cjs"]) fs.copyFileSync(path.join(__dirname, name), path.join(made, name));
+  // The workflows' packages may lie below others, where their own are not found from here.
+  fs.writeFileSync(path.join(made, "time.cjs"), `module.exports = require(${JSON.stringify(tool.resolve("@temporalio/common/lib/time"))});`);
+  return path.join(made, "interceptors.cjs");
 }
 
 /** The exports of a module of any kind. The code of activities is not run: it may want what

@@ -2,9 +2,13 @@
 // Runs among the workflows' code, in each run. It may use nothing but what workflows may.
 
 const { ApplicationFailure, ContinueAsNew, DeterminismViolationError, TemporalFailure, defaultPayloadConverter } = require("@temporalio/workflow");
+const { msToNumber } = require("./time.cjs"); // the build makes it
+const retries = require("./retries.cjs");
 
 /** Tells the worker that it is to say that an activity lives; its own code may not. */
 const BEAT = "agentcloud-beat";
+/** Tells the worker how many tries may end by an error, and how long one may take. */
+const TRIES = "agentcloud-tries";
 
 /** What the host has put before the bundle. */
 const policy = globalThis.agentcloudPolicy ?? {};
@@ -31,14 +35,24 @@ async function execute(input, next) {
   }
 }
 
-/** Has the end of a process noticed soon. */
+const payload = (value) => defaultPayloadConverter.toPayload(value);
+
+/** Has an activity tried as agentcloud.yaml says, and the end of a process noticed soon. */
 async function scheduleActivity(input, next) {
-  if (input.options.heartbeatTimeout !== undefined || !policy.heartbeat) return next(input);
-  return next({
-    ...input,
-    options: { ...input.options, heartbeatTimeout: policy.heartbeat * 1000 },
-    headers: { ...input.headers, [BEAT]: defaultPayloadConverter.toPayload(true) },
-  });
+  const rule = retries.ofStep(policy.retries ?? [], input.activityType);
+  const { options, counted } = retries.withRoom(rule, retries.apply(rule, input.options, msToNumber), msToNumber);
+  const headers = { ...input.headers, ...(counted && { [TRIES]: payload(counted) }) };
+  if (input.options.heartbeatTimeout === undefined && policy.heartbeat) {
+    options.heartbeatTimeout ??= policy.heartbeat * 1000;
+    headers[BEAT] = payload(true);
+  }
+  return next({ ...input, options, headers });
 }
 
-exports.interceptors = () => ({ inbound: [{ execute }], outbound: [{ scheduleActivity }] });
+/** The tries of a local activity are the worker's own; the end of a process counts as none. */
+async function scheduleLocalActivity(input, next) {
+  const { heartbeat_seconds, ...rule } = retries.ofStep(policy.retries ?? [], input.activityType);
+  return next({ ...input, options: retries.apply(rule, input.options, msToNumber) });
+}
+
+exports.interceptors = () => ({ inbound: [{ execute }], outbound: [{ scheduleActivity, scheduleLocalActivity }] });

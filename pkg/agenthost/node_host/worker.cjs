@@ -12,6 +12,7 @@ const { pathToFileURL } = require("node:url");
 const contract = require("./contract.cjs");
 const logs = require("./logs.cjs");
 const replay = require("./replay.cjs");
+const secrets = require("./secrets.cjs");
 const { asking, interceptor } = require("./activities.cjs");
 const { connect, polls } = require("./temporal.cjs");
 const { find, Problem } = require("./sdk.cjs");
@@ -48,8 +49,8 @@ function prepare({ env = {}, program }) {
 }
 
 /** The workflows' code with what the host tells it, on its first line: places in it stay. */
-function bundle({ program, activity }) {
-  const policy = { heartbeat: activity?.heartbeat_seconds || 30 };
+function bundle({ program, activity, retries }) {
+  const policy = { heartbeat: activity?.heartbeat_seconds || 30, retries };
   return { code: `globalThis.agentcloudPolicy=${JSON.stringify(policy)};` + fs.readFileSync(program.worker.bundle, "utf8") };
 }
 
@@ -64,11 +65,11 @@ async function activitiesOf({ program, gateway }, sdk) {
 }
 
 function options(launch, sdk, connection, activities) {
-  const t = launch.temporal, drain = launch.drain_seconds || DRAIN;
+  const t = launch.temporal, drain = launch.drain_seconds || DRAIN, kept = secrets.of(launch.secrets);
   return {
     connection, namespace: t.namespace, taskQueue: t.task_queue, identity: t.identity, workflowBundle: bundle(launch), activities,
     workerDeploymentOptions: { version: { deploymentName: t.deployment_name, buildId: t.build_id }, useWorkerVersioning: true, defaultVersioningBehavior: "PINNED" },
-    interceptors: { activity: [interceptor(sdk)] },
+    interceptors: { activity: [interceptor(sdk, kept)] }, dataConverter: { payloadCodecs: kept.codecs },
     shutdownGraceTime: drain * 1000, shutdownForceTime: (drain + BEYOND) * 1000, maxHeartbeatThrottleInterval: 5000,
     maxConcurrentActivityTaskExecutions: launch.slots?.steps || 100,
     ...(launch.slots?.workflows && { maxConcurrentWorkflowTaskExecutions: Math.max(2, launch.slots.workflows) }), // one would starve sticky queues

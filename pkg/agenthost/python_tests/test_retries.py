@@ -8,15 +8,15 @@ import gateway
 import harness
 import temporal
 import test_worker
-from agentcloud_host import retries
+from agentcloud_host import contract, interceptors, retries
 from temporalio.client import WorkflowFailureError
-from temporalio.common import Priority
+from temporalio.common import Priority, RetryPolicy
 
 TABLE = temporal.ROOT / "pkg" / "agentenv" / "testdata" / "retries.json"
 
 
 class Rules(unittest.TestCase):
-    """The same table as in Go: services/scheduler/internal/retries."""
+    """The same table as in Go (services/scheduler/internal/retries) and for Node (pkg/agenthost/node_tests)."""
 
     def test_the_best_rule_is_found(self):
         table = json.loads(TABLE.read_text())
@@ -24,6 +24,14 @@ class Rules(unittest.TestCase):
             self.assertEqual(retries.of_step(table["rules"], name)["max_attempts"], want, name)
         for tool, want in table["tools"].items():
             self.assertEqual(retries.of_tool(table["rules"], tool), want, tool)
+
+    def test_a_rule_becomes_the_same_policy_as_for_node(self):
+        outbound = interceptors._WorkflowOutbound(None, interceptors.Policy(contract.Launch(), None))
+        for name, case in json.loads(TABLE.read_text())["policies"].items():
+            policy = outbound._with_room(retries.apply(case["rule"], RetryPolicy()))
+            got = {"attempts": policy.maximum_attempts, "initial": policy.initial_interval.total_seconds(), "backoff": policy.backoff_coefficient,
+                   "max": policy.maximum_interval and policy.maximum_interval.total_seconds(), "non_retryable": policy.non_retryable_error_types}
+            self.assertEqual({field: got[field] for field in case["want"]}, case["want"], name)
 
 
 class Steps(test_worker.Shared):

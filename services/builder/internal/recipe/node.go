@@ -68,7 +68,7 @@ func makeNode(files fs.FS, options Options) (Plan, error) {
 		return Plan{}, err
 	}
 	server := &Server{Kind: projectfile.NodeKind, Node: &node, Serving: said.Serving}
-	plan := Plan{Source: packageFile, Server: server, Warnings: workflowWarnings(node, pkg, options.Project)}
+	plan := Plan{Source: packageFile, Server: server, Warnings: workflowWarnings(node, pkg)}
 	if node.Workflows != "" && !namesServer(files, pkg, said) {
 		return plan, nil
 	}

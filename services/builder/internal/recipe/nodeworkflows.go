@@ -56,15 +56,12 @@ func asksForWorkflows(pkg packageJSON) bool {
 	return asked[temporalWorker] != ""
 }
 
-// workflowWarnings are for an author who may expect more of workflows.
-func workflowWarnings(node Node, pkg packageJSON, said projectfile.File) []string {
-	switch {
-	case node.Workflows == "" && asksForWorkflows(pkg):
-		return []string{"the project asks for " + temporalWorker + "; workflows are served when node.workflows in agentcloud.yaml names the file that exports them"}
-	case node.Workflows != "" && len(said.Retries) > 0:
-		return []string{"retries in agentcloud.yaml is for Python; activities of workflows on Node are tried as proxyActivities says"}
+// workflowWarnings are for an author who may expect workflows to be served.
+func workflowWarnings(node Node, pkg packageJSON) []string {
+	if node.Workflows != "" || !asksForWorkflows(pkg) {
+		return nil
 	}
-	return nil
+	return []string{"the project asks for " + temporalWorker + "; workflows are served when node.workflows in agentcloud.yaml names the file that exports them"}
 }
 
 // namesServer says whether a project with workflows has a server, too.
