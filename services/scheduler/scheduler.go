@@ -185,7 +185,7 @@ func (r *room) answerRuns(cfg Config, record *runs.Recorder) {
 		Stop:      runs.Patience{Grace: cfg.Cancel.Grace, Longest: cfg.Cancel.Longest},
 		Retention: cfg.Temporal.Retention, Draining: r.draining, Log: r.env.Log, Now: r.env.Now, NewUUID: uuid.NewString,
 	})
-	r.schedules = schedules.NewService(schedules.Deps{Store: r.store, Namespaces: r.namespaces, Runs: r.runs, Log: r.env.Log, Now: r.env.Now})
+	r.schedules = schedules.NewService(schedules.Deps{Store: r.store, Namespaces: r.namespaces, Runs: r.runs, Priorities: r.priorities, Log: r.env.Log, Now: r.env.Now})
 	r.questions = questions.NewService(questions.Deps{
 		Store: r.store, Runs: r.runs, Namespaces: r.namespaces, Bell: r.bell, Draining: r.draining, Deadline: cfg.Questions.Deadline,
 		Log: r.env.Log, Now: r.env.Now, NewID: id.Question.New,
