@@ -115,8 +115,10 @@ type Schedule struct {
 	Catchup        string `json:"catchup,omitempty"`
 	PauseOnFailure bool   `json:"pause_on_failure,omitempty"`
 	Limit          int64  `json:"limit,omitempty"`
-	Paused         bool   `json:"paused,omitempty"`
-	Note           string `json:"note,omitempty"`
+	// Priority of its runs, 1 to 5; 0: not said.
+	Priority int32  `json:"priority,omitempty"`
+	Paused   bool   `json:"paused,omitempty"`
+	Note     string `json:"note,omitempty"`
 }
 
 // Interval is due each Every, moved by Offset; both are spans such as 1h30m.

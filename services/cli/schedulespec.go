@@ -21,6 +21,7 @@ type specFlags struct {
 	overlap                       *string
 	pauseOnFailure                bool
 	limit                         int64
+	priority                      *int32
 }
 
 func newSpecFlags(cmd *cobra.Command) *specFlags {
@@ -38,6 +39,7 @@ func newSpecFlags(cmd *cobra.Command) *specFlags {
 	f.overlap = overlapFlag(cmd, "what happens while the run before still runs; skip when left out")
 	flags.BoolVar(&f.pauseOnFailure, "pause-on-failure", false, "pause when a run fails or times out")
 	flags.Int64Var(&f.limit, "limit", 0, "fire so often and then no more; 0: without limit")
+	f.priority = priorityFlag(cmd)
 	return f
 }
 
@@ -62,6 +64,7 @@ func (f *specFlags) apply(cmd *cobra.Command, spec *schedulerv1.ScheduleSpec) er
 		{"overlap", func() (err error) { spec.Overlap, err = overlapOf(*f.overlap); return err }},
 		{"pause-on-failure", func() error { spec.PauseOnFailure = f.pauseOnFailure; return nil }},
 		{"limit", func() error { spec.Limit = f.limit; return nil }},
+		{"priority", func() error { spec.Priority = *f.priority; return nil }},
 	} {
 		if !given(step.flag) {
 			continue

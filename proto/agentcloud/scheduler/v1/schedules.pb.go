@@ -281,7 +281,9 @@ type ScheduleSpec struct {
 	// Pauses the schedule when a run fails or times out.
 	PauseOnFailure bool `protobuf:"varint,13,opt,name=pause_on_failure,json=pauseOnFailure,proto3" json:"pause_on_failure,omitempty"`
 	// It fires so often and then no more; 0: without limit.
-	Limit         int64 `protobuf:"varint,14,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit int64 `protobuf:"varint,14,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Of its runs: 1 is served first, 5 last; 0: as the app says, else 3.
+	Priority      int32 `protobuf:"varint,170,opt,name=priority,proto3" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +412,13 @@ func (x *ScheduleSpec) GetPauseOnFailure() bool {
 func (x *ScheduleSpec) GetLimit() int64 {
 	if x != nil {
 		return x.Limit
+	}
+	return 0
+}
+
+func (x *ScheduleSpec) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
 	}
 	return 0
 }
@@ -1912,7 +1921,7 @@ const file_agentcloud_scheduler_v1_schedules_proto_rawDesc = "" +
 	"dayOfMonth\x12\x14\n" +
 	"\x05month\x18\x05 \x01(\tR\x05month\x12\x12\n" +
 	"\x04year\x18\x06 \x01(\tR\x04year\x12\x1e\n" +
-	"\vday_of_week\x18\a \x01(\tR\tdayOfWeek\"\xb4\x05\n" +
+	"\vday_of_week\x18\a \x01(\tR\tdayOfWeek\"\xd1\x05\n" +
 	"\fScheduleSpec\x12\x1a\n" +
 	"\bworkflow\x18\x01 \x01(\tR\bworkflow\x12%\n" +
 	"\x0earguments_json\x18\x02 \x01(\tR\rargumentsJson\x12\x12\n" +
@@ -1929,7 +1938,8 @@ const file_agentcloud_scheduler_v1_schedules_proto_rawDesc = "" +
 	"\aoverlap\x18\v \x01(\x0e2&.agentcloud.scheduler.v1.OverlapPolicyR\aoverlap\x12@\n" +
 	"\x0ecatchup_window\x18\f \x01(\v2\x19.google.protobuf.DurationR\rcatchupWindow\x12(\n" +
 	"\x10pause_on_failure\x18\r \x01(\bR\x0epauseOnFailure\x12\x14\n" +
-	"\x05limit\x18\x0e \x01(\x03R\x05limit\"\x80\x02\n" +
+	"\x05limit\x18\x0e \x01(\x03R\x05limit\x12\x1b\n" +
+	"\bpriority\x18\xaa\x01 \x01(\x05R\bpriority\"\x80\x02\n" +
 	"\fScheduledRun\x12A\n" +
 	"\x0escheduled_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\rscheduledTime\x129\n" +
 	"\n" +

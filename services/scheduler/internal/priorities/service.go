@@ -69,7 +69,7 @@ func (s *Service) PutPriorityRule(ctx context.Context, req *schedulerv1.PutPrior
 		if n > maxRules {
 			return fault.Exhausted.Errorf("an organisation may have at most %d rules; delete one with `agentcloud priorities delete`", maxRules)
 		}
-		return bus.Put(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: rule.ID, OrgId: rule.OrgID})
+		return s.changed(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: rule.ID, OrgId: rule.OrgID})
 	})
 	if err != nil {
 		return nil, err
@@ -104,12 +104,20 @@ func (s *Service) DeletePriorityRule(ctx context.Context, req *schedulerv1.Delet
 		if err := s.deps.Store.DeletePriorityRule(ctx, tx, admin.OrgID, req.GetRuleId()); err != nil {
 			return err
 		}
-		return bus.Put(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: req.GetRuleId(), OrgId: admin.OrgID, Deleted: true})
+		return s.changed(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: req.GetRuleId(), OrgId: admin.OrgID, Deleted: true})
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &schedulerv1.DeletePriorityRuleResponse{RuleId: req.GetRuleId()}, nil
+}
+
+// changed tells of a rule. Schedules have said beforehand what their runs will get.
+func (s *Service) changed(ctx context.Context, tx *sqldb.Tx, news *schedulerv1.PriorityRuleChanged) error {
+	if err := s.deps.Store.LookAgain(ctx, tx, news.GetOrgId()); err != nil {
+		return err
+	}
+	return bus.Put(ctx, tx, news)
 }
 
 func toProto(r store.PriorityRule) *schedulerv1.PriorityRule {

@@ -15,6 +15,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/retries"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -27,21 +28,37 @@ type Action struct {
 	Options client.StartWorkflowOptions
 }
 
-// Action says how a schedule of a target starts runs of a workflow or tool of its live
-// version. It fails with fault.NotFound when the version has no such thing, and with
-// fault.Invalid when the arguments do not fit.
-func (s *Service) Action(t store.Target, v store.Version, schedule, name, argumentsJSON string) (Action, error) {
-	known, err := signatureOf(v, name)
+// Scheduled is what a schedule starts.
+type Scheduled struct {
+	Schedule string
+	// Name of a workflow or tool.
+	Name, ArgumentsJSON string
+	// Share is whose place in the queues its runs take, and how early a one.
+	Share    priorities.Share
+	Priority int32 // 0: as the version says
+}
+
+// Action says how a schedule of a target starts runs of its live version. It fails with
+// fault.NotFound when the version has no such workflow or tool, with fault.Invalid when
+// the arguments or the priority do not fit, and with fault.Denied when the priority is
+// not allowed.
+func (s *Service) Action(t store.Target, v store.Version, what Scheduled) (Action, error) {
+	known, err := signatureOf(v, what.Name)
 	if err != nil {
 		return Action{}, err
 	}
-	run := start{target: t, version: known.version, name: name, tool: known.tool, id: flow.ScheduleID(t.ID, schedule), userID: flow.StartedBySchedule(schedule)}
-	if run.args, err = known.params.check(argumentsJSON); err != nil {
+	run := start{
+		target: t, version: known.version, name: what.Name, tool: known.tool,
+		id: flow.ScheduleID(t.ID, what.Schedule), userID: flow.StartedBySchedule(what.Schedule),
+	}
+	if run.args, err = known.params.check(what.ArgumentsJSON); err != nil {
 		return Action{}, err
 	}
-	run.priority.PriorityKey = int(known.priority)
+	if run.priority, err = what.Share.Priority(what.Priority, known.priority); err != nil {
+		return Action{}, err
+	}
 	options := run.options(s.deps.Policy)
-	options.Memo[flow.MemoSchedule] = schedule
+	options.Memo[flow.MemoSchedule] = what.Schedule
 	if run.tool {
 		s.deps.Tools.Ensure(t.OrgID)
 		// The schedule lives longer than the version: its runs ask when they begin.

@@ -99,7 +99,11 @@ func (s *Service) step(ctx context.Context, row store.Schedule) (done bool, err 
 	if err != nil {
 		return false, err
 	}
-	w, err := s.want(t, v, row.Name, row.Spec)
+	share, err := s.share(ctx, t, row)
+	if err != nil {
+		return false, err
+	}
+	w, err := s.want(t, v, row.Name, row.Spec, share)
 	if fault.NotFound.Is(err) || fault.Invalid.Is(err) {
 		return s.stop(ctx, row, err)
 	}

@@ -25,6 +25,9 @@ func (s *Service) CreateSchedule(ctx context.Context, req *schedulerv1.CreateSch
 	if err != nil {
 		return nil, err
 	}
+	if err := s.allowed(ctx, t, req.GetSpec()); err != nil {
+		return nil, err
+	}
 	now, paused, note := s.deps.Now(), req.GetPaused(), req.GetNote()
 	row := store.Schedule{
 		TargetID: t.ID, Name: req.GetName(), OrgID: t.OrgID, Spec: req.GetSpec(), State: store.ScheduleApplying,
@@ -57,7 +60,7 @@ func (s *Service) fits(ctx context.Context, targetID, name string, spec *schedul
 	if err != nil {
 		return t, err
 	}
-	_, err = s.want(t, v, name, spec)
+	_, err = s.want(t, v, name, spec, appShare(t)) // whose it is makes no difference to that
 	return t, err
 }
 
@@ -108,12 +111,18 @@ func (s *Service) bring(ctx context.Context, t store.Target, name string, undo f
 
 // UpdateSchedule puts another specification in the place of the one there is.
 func (s *Service) UpdateSchedule(ctx context.Context, req *schedulerv1.UpdateScheduleRequest) (*schedulerv1.UpdateScheduleResponse, error) {
-	if _, err := s.find(ctx, req.GetTargetId(), req.GetName()); err != nil {
+	had, err := s.find(ctx, req.GetTargetId(), req.GetName())
+	if err != nil {
 		return nil, err
 	}
 	t, err := s.fits(ctx, req.GetTargetId(), req.GetName(), req.GetSpec())
 	if err != nil {
 		return nil, err
+	}
+	if req.GetSpec().GetPriority() != had.Spec.GetPriority() {
+		if err := s.allowed(ctx, t, req.GetSpec()); err != nil {
+			return nil, err
+		}
 	}
 	var before store.Schedule
 	err = s.edit(ctx, t.ID, req.GetName(), func(row *store.Schedule) error {

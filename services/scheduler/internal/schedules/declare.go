@@ -51,7 +51,7 @@ func declaredBy(v store.Version) (map[string]declared, error) {
 func specOf(one projectfile.Schedule) (*schedulerv1.ScheduleSpec, error) {
 	spec := &schedulerv1.ScheduleSpec{
 		Workflow: one.Workflow, ArgumentsJson: string(one.Arguments), Cron: one.Cron, TimeZone: one.TimeZone,
-		Overlap: overlapNames[one.Overlap], PauseOnFailure: one.PauseOnFailure, Limit: one.Limit,
+		Overlap: overlapNames[one.Overlap], PauseOnFailure: one.PauseOnFailure, Limit: one.Limit, Priority: one.Priority,
 	}
 	for _, c := range one.Calendar {
 		spec.Calendars = append(spec.Calendars, calendarOf(c))
@@ -126,7 +126,7 @@ func (s *Service) Check(ctx context.Context, v store.Version) (projectfile.Mista
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		var why string
 		field := "schedules." + name
-		switch _, err := s.want(t, v, name, all[name].spec); {
+		switch _, err := s.want(t, v, name, all[name].spec, appShare(t)); {
 		case byHand[name]:
 			why = "the app has a schedule of this name that was made by hand; delete it, or take another name"
 		case fault.NotFound.Is(err):

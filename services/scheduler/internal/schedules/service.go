@@ -39,12 +39,15 @@ type Deps struct {
 		Client(ctx context.Context, namespace string) (client.Client, error)
 	}
 	// Runs says how a schedule starts runs. It fails with fault.NotFound when the version
-	// has no such workflow, and with fault.Invalid when the arguments do not fit.
+	// has no such workflow, with fault.Invalid when arguments or priority do not fit, and
+	// with fault.Denied when the priority is not allowed.
 	Runs interface {
-		Action(t store.Target, v store.Version, schedule, name, argumentsJSON string) (runs.Action, error)
+		Action(t store.Target, v store.Version, what runs.Scheduled) (runs.Action, error)
 	}
-	Log *slog.Logger
-	Now func() time.Time
+	// Priorities says what users get of the queues.
+	Priorities runs.Priorities
+	Log        *slog.Logger
+	Now        func() time.Time
 }
 
 // Service answers for schedules.

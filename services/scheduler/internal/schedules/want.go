@@ -14,6 +14,7 @@ import (
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runs"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -27,9 +28,10 @@ type want struct {
 	digest string
 }
 
-// want says how a schedule of a version should be. It fails with fault.NotFound when
-// the version has no such workflow, and with fault.Invalid.
-func (s *Service) want(t store.Target, v store.Version, name string, spec *schedulerv1.ScheduleSpec) (want, error) {
+// want says how a schedule of a version should be, whose runs take a share. It fails
+// with fault.NotFound when the version has no such workflow, with fault.Invalid, and
+// with fault.Denied when the share does not allow the priority.
+func (s *Service) want(t store.Target, v store.Version, name string, spec *schedulerv1.ScheduleSpec, share priorities.Share) (want, error) {
 	w := want{limit: spec.GetLimit()}
 	var err error
 	if w.times, err = times(spec); err != nil {
@@ -38,7 +40,9 @@ func (s *Service) want(t store.Target, v store.Version, name string, spec *sched
 	if w.policy, err = policies(spec); err != nil {
 		return w, err
 	}
-	action, err := s.deps.Runs.Action(t, v, name, spec.GetWorkflow(), spec.GetArgumentsJson())
+	action, err := s.deps.Runs.Action(t, v, runs.Scheduled{
+		Schedule: name, Name: spec.GetWorkflow(), ArgumentsJSON: spec.GetArgumentsJson(), Share: share, Priority: spec.GetPriority(),
+	})
 	if err != nil {
 		return w, err
 	}

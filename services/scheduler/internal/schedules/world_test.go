@@ -31,6 +31,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/runs"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/schedules"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
@@ -47,14 +48,15 @@ const captured = `{
 // world is an app with agents in Go, and the service on a real socket and Temporal.
 type world struct {
 	schedulerv1.SchedulesServiceClient
-	runs      schedulerv1.RunsServiceClient
-	service   *schedules.Service
-	store     *store.Store
-	db        *sqldb.DB
-	directory *namespaces.Directory
-	temporal  *gate
-	org, app  string
-	ctx       context.Context // as a user of the organisation
+	runs       schedulerv1.RunsServiceClient
+	service    *schedules.Service
+	priorities *priorities.Service
+	store      *store.Store
+	db         *sqldb.DB
+	directory  *namespaces.Directory
+	temporal   *gate
+	org, app   string
+	ctx        context.Context // as a user of the organisation
 
 	mu     sync.Mutex
 	number int64
@@ -84,13 +86,14 @@ func worldOn(t *testing.T, directory *namespaces.Directory) *world {
 	w := &world{directory: directory, db: dbtest.SQLite(t, store.Migrations()), org: temporaltest.Org(), app: id.App.New()}
 	w.store, w.temporal = store.New(w.db), &gate{Directory: w.directory}
 	w.ctx = principal.With(t.Context(), principal.Principal{Kind: principal.User, OrgID: w.org, UserID: "u_1"})
+	w.priorities = priorities.NewService(priorities.Deps{Store: w.store, Now: time.Now, NewID: id.PriorityRule.New})
 	policy, record, log := flow.ActivityPolicy{Heartbeat: 10 * time.Second, MaxTries: 5}, runs.NewRecorder(w.store), slog.New(slog.DiscardHandler)
 	tools := runs.NewToolWorkers(w.directory, runs.BeginScheduled{Store: w.store, Record: record, Policy: policy, Now: time.Now}, 16, nil, log)
 	runsService := runs.NewService(runs.Deps{
 		Store: w.store, Namespaces: w.directory, Record: record, Tools: tools, Payloads: payloads.NewPassage(), Policy: policy,
 		Retention: time.Hour, Draining: make(chan struct{}), Log: log, Now: time.Now, NewUUID: uuid.NewString,
 	})
-	w.service = schedules.NewService(schedules.Deps{Store: w.store, Namespaces: w.temporal, Runs: runsService, Log: log, Now: time.Now})
+	w.service = schedules.NewService(schedules.Deps{Store: w.store, Namespaces: w.temporal, Runs: runsService, Priorities: w.priorities, Log: log, Now: time.Now})
 	conn := grpctest.Serve(t, func(r grpc.ServiceRegistrar) {
 		schedulerv1.RegisterRunsServiceServer(r, runsService)
 		schedulerv1.RegisterSchedulesServiceServer(r, w.service)

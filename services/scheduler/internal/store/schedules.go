@@ -155,6 +155,16 @@ func (s *Store) ScheduleApplied(ctx context.Context, tx *sqldb.Tx, one Schedule,
 		ScheduleReady, applied, one.TargetID, one.Name, one.Revision))
 }
 
+// LookAgain has all schedules of an organisation looked at again in tx: what was decided
+// about them may have changed.
+func (s *Store) LookAgain(ctx context.Context, tx *sqldb.Tx, orgID string) error {
+	_, err := tx.Exec(ctx, `UPDATE schedules SET state = ?, revision = revision + 1 WHERE org_id = ? AND state = ?`, ScheduleApplying, orgID, ScheduleReady)
+	if err != nil {
+		return fmt.Errorf("look at the schedules of %s again: %w", orgID, err)
+	}
+	return nil
+}
+
 // DropSchedule forgets a revision that is gone from Temporal; false when there is a newer one.
 func (s *Store) DropSchedule(ctx context.Context, tx *sqldb.Tx, one Schedule) (bool, error) {
 	return changed(tx.Exec(ctx, `DELETE FROM schedules WHERE target_id = ? AND name = ? AND revision = ?`, one.TargetID, one.Name, one.Revision))
