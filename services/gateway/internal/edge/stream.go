@@ -155,9 +155,10 @@ func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
 			if s.Heard() {
 				retell(ctx, s)
 			}
+			at := sessions.PlaceOf(res)
 			_ = sessions.ReadQuiet(res.Body, func(e sessions.Event) error { // it will be opened again
 				if len(e.Data) > 0 {
-					s.Push(e.Data)
+					s.Push(s.Overheard(e.Data, at))
 				}
 				return nil
 			})

@@ -114,6 +114,8 @@ func (v visit) make(w http.ResponseWriter, r *http.Request, s *sessions.Session,
 		writeJSON(w, reply)
 		return reply, nil
 	}
+	v.request = s.UnderWay(m.ID, cancel)
+	defer v.request.Over()
 	key, call := keyed(key, m)
 	err = v.once(ctx, key, call, func() ([]byte, error) {
 		reply, err = v.counted(ctx, m.Method, func(v visit) ([]byte, error) { return v.pass(ctx, w, r, s, body, m) })
