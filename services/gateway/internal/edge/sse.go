@@ -127,7 +127,7 @@ func (v visit) sseAsk(ctx context.Context, s *sessions.Session, body []byte, m j
 		s.Push(reply)
 		return reply, nil
 	}
-	return wishing(ctx, s, m, func() ([]byte, error) { return v.askAndRelay(ctx, s, body, m) })
+	return v.wishing(ctx, s, m, func() ([]byte, error) { return v.askAndRelay(ctx, s, body, m) })
 }
 
 // askAndRelay puts what the agent answers on the stream.

@@ -163,6 +163,9 @@ func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
 				return nil
 			})
 			_ = res.Body.Close()
+			if s.Upstream.Left(at) {
+				continue // another version is to be heard, and waits for nothing
+			}
 		case fault.NotFound.Is(err):
 			v.sessions.End(s)
 			return

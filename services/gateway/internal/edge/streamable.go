@@ -133,7 +133,7 @@ func (v visit) pass(ctx context.Context, w http.ResponseWriter, r *http.Request,
 	if v.stateless() {
 		return v.ascendHTTP(ctx, w, s, m), nil
 	}
-	return wishing(ctx, s, m, func() ([]byte, error) {
+	return v.wishing(ctx, s, m, func() ([]byte, error) {
 		res, reply, err := v.ask(ctx, s, body, m)
 		if err != nil {
 			return nil, err
