@@ -104,16 +104,26 @@ func (c *talker) call(tool string, arguments any) (string, error) {
 	if err != nil || res.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("%s: %s: %s", tool, res.Status, said)
 	}
+	for line := range bytes.Lines(said) {
+		if text, ok := answered(bytes.TrimPrefix(line, []byte("data: "))); ok {
+			return text, nil
+		}
+	}
+	return "", fmt.Errorf("%s answered %s", tool, said)
+}
+
+// answered is the text of a tool's answer; messages before it are none.
+func answered(message []byte) (text string, ok bool) {
 	var answer struct {
 		Result struct {
 			Content []struct{ Text string }
 			IsError bool
 		}
 	}
-	if err := json.Unmarshal(said, &answer); err != nil || len(answer.Result.Content) == 0 || answer.Result.IsError {
-		return "", fmt.Errorf("%s answered %s", tool, said)
+	if json.Unmarshal(message, &answer) != nil || len(answer.Result.Content) == 0 || answer.Result.IsError {
+		return "", false
 	}
-	return answer.Result.Content[0].Text, nil
+	return answer.Result.Content[0].Text, true
 }
 
 // asked is what the session's stream asks first that contains a text: the id of the
