@@ -40,7 +40,7 @@ type call struct {
 	leg    *leg
 	legID  json.RawMessage // of the request there
 	caps   json.RawMessage // that the leg declared
-	place  sessions.Place  // where the agent works on it; zero until it has answered
+	place  sessions.Place  // where the agent works on it; zero until it was sent
 	open   map[string]ask
 	asked  int
 	round  int

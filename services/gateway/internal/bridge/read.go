@@ -33,12 +33,11 @@ func (c *call) read(l *leg, body []byte, quiet func()) {
 	defer func() { l.release(c.leftOpen()) }()
 	defer quiet()
 	l.loud(c.ctx)
-	res, err := l.Send(c.ctx, body) //nolint:bodyclose // below, or by follow
+	res, err := l.Send(c.ctx, body, c.settle) //nolint:bodyclose // below, or by follow
 	if err != nil {
 		c.put(event{err: err, done: true})
 		return
 	}
-	c.settle(sessions.PlaceOf(res))
 	if !sessions.IsEventStream(res) {
 		defer res.Body.Close() //nolint:errcheck // read to its end
 		c.put(whole(res))

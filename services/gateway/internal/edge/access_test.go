@@ -36,7 +36,7 @@ func TestWhoMayCall(t *testing.T) {
 	w := newWorld(t)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { // one after another: they change the app
-			w := &world{w.Rooms, t, w.agent, w.edge, w.nats, w.bus, w.url, w.callbacks, w.buses}
+			w := &world{w.Rooms, t, w.agent, w.edge, w.nats, w.bus, w.url, w.callbacks, w.buses, w.silence}
 			w.address(test.app)
 			edgetest.Until(t, "the change is known", func() bool {
 				return w.do(http.MethodPost, "/mcp", test.key, "", []byte(hello)).status == test.want

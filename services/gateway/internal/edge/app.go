@@ -27,6 +27,8 @@ type visit struct {
 	outcome *outcomes.Call
 	// call is the one that is made, if it is of a kind that clients may repeat.
 	call *sessions.Call
+	// request is what the client may cancel; nil: it cannot be.
+	request *sessions.Request
 }
 
 type visitHandler func(v visit, w http.ResponseWriter, r *http.Request)

@@ -37,9 +37,6 @@ func (v visit) ascend(ctx context.Context, s *sessions.Session, m jsonrpc.Messag
 	case subscribe, unsubscribe:
 		return v.subscribeAcross(ctx, s, m)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer s.Running(m.ID, cancel)()
 	req, refusal := modern.Lift(m, helloOf(s))
 	req = v.route.Endpoint.Headers[req.Name].Mirrored(req)
 	for range askRounds {
@@ -103,7 +100,10 @@ func askClient(ctx context.Context, s *sessions.Session, asked modern.Asked, to 
 	defer cancel()
 	waiting := map[string]<-chan jsonrpc.Message{}
 	for key, q := range asked.Requests {
-		id, answer, forget := s.Expect()
+		id, answer, forget, ok := s.Expect()
+		if !ok {
+			return nil, fault.Exhausted.Errorf("the session's client is asked too much at once")
+		}
 		defer forget()
 		waiting[key] = answer
 		to.Tell(jsonrpc.NewRequest(id, q.Method, q.Params))

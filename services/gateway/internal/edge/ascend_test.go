@@ -108,7 +108,7 @@ func TestClientWithASessionReachesAnAgentWithout(t *testing.T) {
 func TestAgentWithoutSessionsAsksAClientWithOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.sessionless()
+	a := w.sessionless()
 	one, other, _ := w.twins()
 	w.address(func(a *registryv1.Address) { a.Host, a.Port = "finder.test", 0 })
 	id := w.openAt(one, "alice")
@@ -129,4 +129,8 @@ func TestAgentWithoutSessionsAsksAClientWithOne(t *testing.T) {
 			t.Errorf("%s: the call ended with %s", name, end.Result)
 		}
 	}
+	waiting := w.listen(w.at(one, http.MethodPost, "alice", id, string(call("wait", `{}`))))
+	w.askAt(other, http.MethodPost, "alice", id, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"c1"}}`)
+	edgetest.Until(t, "the agent was cut off", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.stopped })
+	waiting.cut()
 }

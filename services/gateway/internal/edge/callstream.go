@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
 )
 
@@ -63,7 +64,7 @@ func (c *callStream) part(id sessions.EventID, raw []byte) {
 		c.gone = !c.write(raw[c.passed:])
 		c.passed = len(raw)
 	default:
-		if at := sessions.DataAt(raw); at >= 0 {
+		if at := sessions.DataAt(raw); at >= 0 && jsonrpc.IsResponse(raw[at:]) { // others may name requests
 			c.gone = !c.write(sessions.AppendHead(appendID(c.head(0), id), "message"), raw[at:])
 			c.passed = len(raw)
 		}

@@ -298,14 +298,15 @@ func TestAnAnswerGoesToTheVersionThatAsked(t *testing.T) {
 	}
 	session := tr.open("alice")
 	asking := tr.listen(tr.request(http.MethodPost, "/mcp", "alice", session, call("add", `{}`)))
-	if m := parse(t, asking.next()); m.Method != "elicitation/create" {
-		t.Fatalf("the agent says %+v", m)
+	asked := parse(t, asking.next())
+	if asked.Method != "elicitation/create" {
+		t.Fatalf("the agent says %+v", asked)
 	}
 	tr.weigh("rol_1", 1000)
 	if got := version(tr.do(http.MethodPost, "/mcp", "alice", session, []byte(numbered(1, 1)))); got != "ver_2" {
 		t.Fatalf("meanwhile another call is answered by %s", got)
 	}
-	tr.do(http.MethodPost, "/mcp", "alice", session, []byte(`{"jsonrpc":"2.0","id":7,"result":{"action":"decline"}}`))
+	tr.do(http.MethodPost, "/mcp", "alice", session, []byte(replyTo(asked, "decline")))
 	if got := asking.next(); !strings.Contains(got, "decline") {
 		t.Errorf("the call ends with %s", got)
 	}

@@ -85,6 +85,7 @@ func New(deps Deps) *Edge {
 	e.updates = updates.New(table, store.Upstream, e.bridge.Stream)
 	among.Handle(postTopic, e.ssePosted)
 	among.Handle(againTopic, e.madeAgain)
+	among.Handle(replyTopic, e.replied)
 	store.CallsAt(among.Name())
 	e.atPort, e.atHost = e.app(e.byPort), e.app(e.byHost)
 	return e

@@ -102,10 +102,11 @@ func TestWhatAnAgentAsksInACallIsAnsweredAtAnyReplica(t *testing.T) {
 	answered := func(at, second string) {
 		t.Helper()
 		stream := w.listen(sentTo(at, w.request(http.MethodPost, "/mcp", "alice", id, call("add", `{}`))))
-		if m := parse(t, stream.next()); m.Method != "elicitation/create" {
-			t.Fatalf("question = %+v", m)
+		asked := parse(t, stream.next())
+		if asked.Method != "elicitation/create" {
+			t.Fatalf("question = %+v", asked)
 		}
-		if res := w.askAt(second, http.MethodPost, "alice", id, `{"jsonrpc":"2.0","id":1,"result":{"action":"accept"}}`); res.status != http.StatusAccepted {
+		if res := w.askAt(second, http.MethodPost, "alice", id, replyTo(asked, "accept")); res.status != http.StatusAccepted {
 			t.Errorf("answer = %+v", res)
 		}
 		if m := parse(t, stream.next()); !strings.Contains(string(m.Result), `"accept"`) {

@@ -108,7 +108,7 @@ func (v visit) callOnce(ctx context.Context, s *sessions.Session, params []byte)
 		return nil, err
 	}
 	s.Upstream.Notify(ctx, jsonrpc.NewRequest(nil, "notifications/initialized", nil))
-	res, err := s.Upstream.Send(ctx, jsonrpc.NewRequest(json.RawMessage("1"), "tools/call", params))
+	res, err := s.Upstream.Send(ctx, jsonrpc.NewRequest(json.RawMessage("1"), "tools/call", params), nil)
 	if err != nil {
 		return nil, err
 	}

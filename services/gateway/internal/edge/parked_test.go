@@ -264,6 +264,7 @@ func TestAParkedCallOfNobodyOutlivesItsReplica(t *testing.T) {
 func TestACallWhoseReplicaDiesWhileItIsAnsweredGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.silence = 3 * time.Second
 	k := newKeeper(t, w, 1, true)
 	answered, proceed := make(chan struct{}), make(chan struct{})
 	hear := w.agent.Told

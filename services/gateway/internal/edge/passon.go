@@ -55,11 +55,15 @@ func (v visit) passEvents(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if s.Upstream.Protocol() >= primed {
 		to.first = answer.ID(0)
 	}
+	dialogue, at := s.Dialogue(), sessions.PlaceOf(res)
+	defer dialogue.Over()
 	answered, _ := s.Upstream.ReadAnswer(ctx, res, func(raw []byte) { to.part(answer.Next(), raw) }, func(e sessions.Event, response bool) error { // how it ended does not matter
 		if len(e.Data) > 0 {
 			if response {
 				reply = e.Data
 				v.call.Leaves()
+			} else {
+				e.Data = dialogue.Heard(e.Data, at)
 			}
 			to.put(answer.Put(e.Data), e)
 		}

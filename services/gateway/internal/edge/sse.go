@@ -83,12 +83,13 @@ func (v visit) sseHandle(ctx context.Context, s *sessions.Session, body []byte, 
 	defer cancel()
 	stop := context.AfterFunc(s.Context(), cancel)
 	defer stop()
-	if err := v.sseWork(ctx, s, body, m); err != nil && m.IsRequest() {
+	if err := v.sseWork(ctx, cancel, s, body, m); err != nil && m.IsRequest() {
 		s.Push(failure(m.ID, err))
 	}
 }
 
-func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) error {
+// sseWork works a message off; stop ends that.
+func (v visit) sseWork(ctx context.Context, stop context.CancelFunc, s *sessions.Session, body []byte, m jsonrpc.Message) error {
 	switch {
 	case m.Method == "initialize" && m.IsRequest():
 		reply, err := v.initialize(ctx, s, body, m)
@@ -111,6 +112,8 @@ func (v visit) sseWork(ctx context.Context, s *sessions.Session, body []byte, m 
 		s.Push(reply)
 		return nil
 	}
+	v.request = s.UnderWay(m.ID, stop)
+	defer v.request.Over()
 	key, call := keyed(key, m)
 	return v.once(ctx, key, call, func() ([]byte, error) {
 		return v.counted(ctx, m.Method, func(v visit) ([]byte, error) { return v.sseAsk(ctx, s, body, m) })
@@ -124,7 +127,7 @@ func (v visit) sseAsk(ctx context.Context, s *sessions.Session, body []byte, m j
 		s.Push(reply)
 		return reply, nil
 	}
-	return wishing(ctx, s, m, func() ([]byte, error) { return v.askAndRelay(ctx, s, body, m) })
+	return v.wishing(ctx, s, m, func() ([]byte, error) { return v.askAndRelay(ctx, s, body, m) })
 }
 
 // askAndRelay puts what the agent answers on the stream.
@@ -152,12 +155,15 @@ func relay(ctx context.Context, s *sessions.Session, res *http.Response) (reply 
 		s.Push(reply)
 		return reply, nil
 	}
+	dialogue, at := s.Dialogue(), sessions.PlaceOf(res)
+	defer dialogue.Over()
 	_, err = s.Upstream.ReadAnswer(ctx, res, nil, func(e sessions.Event, response bool) error {
-		if len(e.Data) > 0 {
-			if response {
-				reply = e.Data
-			}
-			s.Push(e.Data)
+		switch {
+		case response:
+			reply = e.Data
+			s.Push(reply)
+		case len(e.Data) > 0:
+			s.Push(dialogue.Heard(e.Data, at))
 		}
 		return nil
 	})

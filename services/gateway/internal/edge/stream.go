@@ -155,13 +155,17 @@ func (v visit) listenUpstream(ctx context.Context, s *sessions.Session) {
 			if s.Heard() {
 				retell(ctx, s)
 			}
+			at := sessions.PlaceOf(res)
 			_ = sessions.ReadQuiet(res.Body, func(e sessions.Event) error { // it will be opened again
 				if len(e.Data) > 0 {
-					s.Push(e.Data)
+					s.Push(s.Overheard(e.Data, at))
 				}
 				return nil
 			})
 			_ = res.Body.Close()
+			if s.Upstream.Left(at) {
+				continue // another version is to be heard, and waits for nothing
+			}
 		case fault.NotFound.Is(err):
 			v.sessions.End(s)
 			return

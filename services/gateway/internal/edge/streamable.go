@@ -114,6 +114,8 @@ func (v visit) make(w http.ResponseWriter, r *http.Request, s *sessions.Session,
 		writeJSON(w, reply)
 		return reply, nil
 	}
+	v.request = s.UnderWay(m.ID, cancel)
+	defer v.request.Over()
 	key, call := keyed(key, m)
 	err = v.once(ctx, key, call, func() ([]byte, error) {
 		reply, err = v.counted(ctx, m.Method, func(v visit) ([]byte, error) { return v.pass(ctx, w, r, s, body, m) })
@@ -131,7 +133,7 @@ func (v visit) pass(ctx context.Context, w http.ResponseWriter, r *http.Request,
 	if v.stateless() {
 		return v.ascendHTTP(ctx, w, s, m), nil
 	}
-	return wishing(ctx, s, m, func() ([]byte, error) {
+	return v.wishing(ctx, s, m, func() ([]byte, error) {
 		res, reply, err := v.ask(ctx, s, body, m)
 		if err != nil {
 			return nil, err

@@ -79,7 +79,7 @@ func (v visit) ask(ctx context.Context, s *sessions.Session, body []byte, m json
 	if known {
 		ctx = awake.Quiet(ctx)
 	}
-	res, err = s.Upstream.Send(ctx, body)
+	res, err = s.Upstream.Send(ctx, body, v.request.Sent)
 	if known && fault.Unavailable.Is(err) {
 		return nil, reply, nil
 	}
@@ -93,31 +93,20 @@ func (v visit) accept(ctx context.Context, s *sessions.Session, body []byte, m j
 			return v.give(ctx, s, question, open, m)
 		}
 	}
+	if ours, err := v.reply(ctx, s, m); ours {
+		return err
+	}
 	switch {
-	case m.IsResponse() && s.Answered(m):
-		return nil
-	case v.stateless() && m.Method == "notifications/cancelled":
-		s.Cancel(m.Params)
+	case m.Method == "notifications/cancelled":
+		v.cancel(ctx, s, body, m)
 	case !v.stateless():
-		notify(ctx, s, body, m)
+		s.Upstream.Notify(ctx, body)
 	}
 	if m.Method == "notifications/initialized" {
 		s.MarkReady()
 		v.questions.OfferOpen(ctx, s)
 	}
 	return nil
-}
-
-// notify passes a notification or a response on. What answers a call that was under way as
-// the session got another version goes to the one that asked.
-func notify(ctx context.Context, s *sessions.Session, body []byte, m jsonrpc.Message) {
-	if m.IsResponse() {
-		if at, elsewhere := s.Upstream.AskedElsewhere(m.ID); elsewhere {
-			s.Upstream.NotifyAt(ctx, at, body)
-			return
-		}
-	}
-	s.Upstream.Notify(ctx, body)
 }
 
 // give brings an answer to the run that asked. A question that was not asked here was

@@ -17,7 +17,7 @@ const (
 
 // wishing does what a client asks its agent for by do, and notes what it wants to hear
 // from then on, before the agent can forget it.
-func wishing(ctx context.Context, s *sessions.Session, m jsonrpc.Message, do func() (reply []byte, err error)) ([]byte, error) {
+func (v visit) wishing(ctx context.Context, s *sessions.Session, m jsonrpc.Message, do func() (reply []byte, err error)) ([]byte, error) {
 	var wish struct {
 		URI   string `json:"uri"`
 		Level string `json:"level"`
@@ -45,6 +45,8 @@ func wishing(ctx context.Context, s *sessions.Session, m jsonrpc.Message, do fun
 	reply, err := do()
 	if err != nil || isError(reply) {
 		undo()
+	} else {
+		s.Caught(ctx, v.request, m)
 	}
 	return reply, err
 }

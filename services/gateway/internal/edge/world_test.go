@@ -64,7 +64,8 @@ type world struct {
 	bus       *bus.Bus
 	url       string
 	callbacks string
-	buses     []*bus.Bus // of the replicas
+	buses     []*bus.Bus    // of the replicas
+	silence   time.Duration // of a replica that is gone; zero: the usual one
 }
 
 func newWorld(t testing.TB, change ...func(*edge.Config)) *world {
@@ -135,6 +136,9 @@ func (w *world) replicaUntil() (handler http.Handler, stop func()) {
 		Outcomes:  schedulerv1.NewRolloutOutcomesServiceClient(w.Conn),
 		Telemetry: telemetryv1.NewLogsServiceClient(w.Conn), Config: cfg, Seal: ring,
 	})
+	if w.silence > 0 {
+		e.Silence(w.silence)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.t.Cleanup(cancel)
 	ended := make(chan struct{})

@@ -21,10 +21,10 @@ import (
 
 const (
 	prefix = "gateway.replica."
-	// beat is how often the replica that answers shows that it is there; one that is
-	// silent for longer than silence is not.
-	beat    = time.Second
+	// silence is after which time a replica that answers is not there any more; beats is
+	// how often it shows within that time that it is.
 	silence = 10 * time.Second
+	beats   = 10
 	// goodbye is how long to wait for what is on its way when this replica ends.
 	goodbye = time.Second
 	// atOnce is how many requests of others are worked on at once.
@@ -53,6 +53,10 @@ type Handler func(ctx context.Context, body []byte, say func(part []byte)) []byt
 
 // Peers is this replica among the others.
 type Peers struct {
+	// Silence is after which time without a sign a replica is not there. It is the same at
+	// all, and changed before Run.
+	Silence time.Duration
+
 	conn     *nats.Conn
 	name     string
 	handlers map[string]Handler
@@ -62,7 +66,7 @@ type Peers struct {
 
 // New returns a replica with a name of its own.
 func New(conn *nats.Conn) *Peers {
-	return &Peers{conn: conn, name: rand.Text(), handlers: map[string]Handler{}, places: make(chan struct{}, atOnce)}
+	return &Peers{Silence: silence, conn: conn, name: rand.Text(), handlers: map[string]Handler{}, places: make(chan struct{}, atOnce)}
 }
 
 // Name is by which the others reach this replica while it runs.
@@ -137,7 +141,7 @@ func (p *Peers) live(to string, gone func()) (stop func()) {
 			gone()
 		}
 	})
-	ticker, over := time.NewTicker(beat), make(chan struct{})
+	ticker, over := time.NewTicker(p.Silence/beats), make(chan struct{})
 	p.working.Go(func() {
 		for {
 			select {
@@ -193,13 +197,13 @@ func (p *Peers) Ask(ctx context.Context, replica, topic string, body []byte, eac
 	if err := p.conn.PublishMsg(request); err != nil {
 		return nil, errSilent
 	}
-	return follow(ctx, sub, each)
+	return p.follow(ctx, sub, each)
 }
 
 // follow reads an answer to its end.
-func follow(ctx context.Context, sub *nats.Subscription, each func(part []byte)) ([]byte, error) {
+func (p *Peers) follow(ctx context.Context, sub *nats.Subscription, each func(part []byte)) ([]byte, error) {
 	for {
-		patience, cancel := context.WithTimeout(ctx, silence)
+		patience, cancel := context.WithTimeout(ctx, p.Silence)
 		m, err := sub.NextMsgWithContext(patience)
 		cancel()
 		switch {

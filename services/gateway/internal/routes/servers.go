@@ -42,6 +42,12 @@ func (e *Endpoint) Serves(url string) bool {
 	return slices.ContainsFunc(e.GetServers(), func(s *schedulerv1.Server) bool { return s.GetUrl()+mcpPath == url })
 }
 
+// Serves says whether a server of the live version, or of the one that is tried, takes
+// messages at url.
+func (r *Route) Serves(url string) bool {
+	return r != nil && r.Endpoint != nil && (r.Endpoint.Serves(url) || r.tried != nil && r.tried.Endpoint.Serves(url))
+}
+
 // Choose is where to send messages of what has no server yet: to the one with the fewest
 // calls under way from here, and among equals to each in turn.
 func (t *Table) Choose(e *Endpoint) (url string) {

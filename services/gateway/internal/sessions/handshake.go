@@ -79,6 +79,7 @@ func (u *Upstream) handshake(ctx context.Context, e *routes.Endpoint) error {
 func (u *Upstream) settle(url, session string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.former = moved(u.former, Place{u.url, u.session}, Place{url, session})
 	u.url, u.session = url, session
 	if h := u.hearing; h.stop != nil && h.in.url == url && h.in.session != session {
 		h.stop()

@@ -37,11 +37,11 @@ func (st *Store) Listen(ctx context.Context) error {
 		return fmt.Errorf("listen to calls elsewhere: %w", err)
 	}
 	defer deaf()
-	answers, err := st.listenAnswers()
+	cancels, err := st.listenCancels()
 	if err != nil {
-		return fmt.Errorf("listen to answers: %w", err)
+		return fmt.Errorf("listen to what clients cancel: %w", err)
 	}
-	defer answers.Unsubscribe() //nolint:errcheck // the connection may be gone first
+	defer cancels.Unsubscribe() //nolint:errcheck // the connection may be gone first
 	calls, err := st.listenCalls()
 	if err != nil {
 		return fmt.Errorf("listen to calls of others: %w", err)
@@ -81,7 +81,7 @@ func (s *Session) record() record {
 	s.Upstream.mu.Lock()
 	defer s.Upstream.mu.Unlock()
 	rec.Initialize, rec.Protocol, rec.URL, rec.Agent = s.Upstream.initialize, s.Upstream.protocol, s.Upstream.url, s.Upstream.session
-	rec.Rollout = s.Upstream.pick.Rollout
+	rec.Rollout, rec.Former = s.Upstream.pick.Rollout, s.Upstream.former
 	return rec
 }
 
@@ -213,6 +213,7 @@ func (st *Store) revive(id string, rec record, revision uint64) (*Session, error
 	s.Upstream.Adopt(rec.Initialize)
 	s.Upstream.Agreed(rec.Protocol)
 	s.Upstream.settle(rec.URL, rec.Agent)
+	s.Upstream.remember(rec.Former)
 	s.Upstream.Share(peers{s})
 	s.Introduce(m.Params)
 	s.markKept(revision)

@@ -83,6 +83,12 @@ func (u *Upstream) hearAt(route *routes.Route) {
 	}
 }
 
+// Left says whether the conversation is to go on at another server than at one where it was.
+func (u *Upstream) Left(at Place) bool {
+	route := u.Route()
+	return route != nil && route.Endpoint.Up() && !route.Endpoint.Serves(at.URL)
+}
+
 func (u *Upstream) hear(c call, stop context.CancelFunc) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

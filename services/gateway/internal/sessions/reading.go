@@ -36,9 +36,6 @@ func (u *Upstream) ReadAnswer(ctx context.Context, res *http.Response, partly fu
 	one := func(e Event) error {
 		response := len(e.Data) > 0 && jsonrpc.IsResponse(e.Data)
 		answered = answered || response
-		if len(e.Data) > 0 && !response {
-			u.noteAsking(e.Data, res)
-		}
 		half = false
 		p.note(e)
 		return handle(e, response)

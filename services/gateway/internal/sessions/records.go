@@ -59,6 +59,8 @@ type record struct {
 	// URL and Agent are the agent's own session, which all replicas use.
 	URL   string `json:"url,omitempty"`
 	Agent string `json:"agent,omitempty"`
+	// Former are the sessions of the agent's that it has left, at servers that may go on.
+	Former []Place `json:"former,omitempty"`
 	// Rollout is one whose canary the client gets for what its first request said.
 	Rollout string `json:"rollout,omitempty"`
 }

@@ -56,8 +56,8 @@ type Session struct {
 	asked      map[string]Question // our request id to question
 	offered    map[string]bool     // question ids
 	answers    []*Stream
-	expected   map[string]chan jsonrpc.Message // answers that calls wait for
-	running    map[string]context.CancelFunc   // requests that can be cancelled
+	inquiries  map[string]inquiry  // by id: what calls have asked
+	requests   map[string]*Request // by id: those that are under way here
 	wishes     wishes
 	wished     chan struct{} // closed when they change; nil while nobody waits
 	lastStream int64
@@ -213,6 +213,14 @@ func (s *Session) Outlive(ctx context.Context) (context.Context, context.CancelF
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(s.ctx, cancel)
 	return ctx, func() { stop(); cancel() }
+}
+
+// Said are the params of the client's initialize.
+func (s *Session) Said() json.RawMessage {
+	s.Upstream.mu.Lock()
+	defer s.Upstream.mu.Unlock()
+	m, _ := jsonrpc.Parse(s.Upstream.initialize) // it was parsed when it came
+	return m.Params
 }
 
 func (s *Session) touch(now time.Time) {

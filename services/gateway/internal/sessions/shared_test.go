@@ -2,11 +2,13 @@ package sessions_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/bus"
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/bustest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/edgetest"
 	"github.com/mcpagentcloud/agentcloud/services/gateway/internal/sessions"
@@ -35,6 +37,43 @@ func (w *world) twinOf(t *testing.T, b *bus.Bus, limits sessions.Limits) (st *se
 	}
 	t.Cleanup(stop)
 	return st, stop
+}
+
+// A replica that does not know yet that a session has moved takes a wish: the version that
+// the session is with hears of it, too.
+func TestAWishOfASessionThatHasJustMoved(t *testing.T) {
+	t.Parallel()
+	w, ahead, b := newWorld(t, usual()), newWorld(t, usual()), bustest.New(t)
+	ahead.live(w.agent, true)
+	edgetest.Until(t, "both know the agent", func() bool { return ahead.table.Target(app).Endpoint.GetServerUrl() == w.agent.URL() })
+	one, _ := w.twin(t, b)
+	other, _ := ahead.twin(t, b)
+	first := w.kept(t, one)
+	second := bringBack(t, other, first.ID)
+	edgetest.Until(t, "each knows of the other", first.Elsewhere)
+	next := ahead.replace(t)
+	if _, err := call(t.Context(), second, "x"); err != nil {
+		t.Fatal(err)
+	}
+	m := jsonrpc.Message{Version: "2.0", ID: []byte("1"), Method: "resources/subscribe", Params: []byte(`{"uri":"file:///a"}`)}
+	r := first.UnderWay(m.ID, func() {})
+	res, err := first.Upstream.Send(t.Context(), jsonrpc.Encode(m), r.Sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	first.Caught(t.Context(), r, m)
+	for agent, want := range map[*edgetest.Agent]int{w.agent: 1, next: 1} {
+		told := 0
+		for _, seen := range agent.Seen() {
+			if strings.Contains(string(seen.Body), "file:///a") {
+				told++
+			}
+		}
+		if told != want {
+			t.Errorf("an agent is told %d times, want %d", told, want)
+		}
+	}
 }
 
 // kept begins a session that has a record.

@@ -95,6 +95,7 @@ func (st *Store) sayGoodbye(ctx context.Context, rec record) {
 	u := st.Upstream(rec.Target, routes.Pick{})
 	u.Agreed(rec.Protocol)
 	u.settle(rec.URL, rec.Agent)
+	u.remember(rec.Former)
 	ctx, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
 	u.End(ctx)

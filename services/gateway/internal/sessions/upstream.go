@@ -17,6 +17,9 @@ const (
 	handshakeLimit = 20 * time.Second
 	// knockEvery tries an agent again that has just gone, before the scheduler says so.
 	knockEvery = 200 * time.Millisecond
+	// sessionTries is in how many sessions a message is tried: ours and that of the others may
+	// both be forgotten.
+	sessionTries = 3
 )
 
 // Upstream is a session's other half: the conversation with the agent's server, which
@@ -41,8 +44,8 @@ type Upstream struct {
 	peers      Peers
 	hearing    hearing
 	remind     Reminder
-	asked      int64 // requests of ours
-	asking     []question
+	asked      int64   // requests of ours
+	former     []Place // where the conversation was before, oldest first
 }
 
 // Peers let several processes use one conversation with a server.
@@ -50,6 +53,8 @@ type Peers interface {
 	// Current is the session that the others use at one of the servers that serve; none
 	// when it is the one that is over.
 	Current(ctx context.Context, serves func(url string) bool, over string) (at Place, ok bool)
+	// Places are the sessions that the others have used, those before the last included.
+	Places(ctx context.Context) []Place
 	// Agree offers a session, and tells which one all use.
 	Agree(ctx context.Context, serves func(url string) bool, at Place, over string) (winner Place)
 }
@@ -129,15 +134,19 @@ func (u *Upstream) Agreed(version string) {
 
 // Send passes a message on. When the server does not know the session any more (it
 // was restarted or replaced), the conversation is begun again and the message sent
-// once more: a server that says 404, or takes no connection, has not begun it.
-func (u *Upstream) Send(ctx context.Context, body []byte) (*http.Response, error) {
+// once more: a server that says 404, or takes no connection, has not begun it. Sent, when
+// it is given, hears before each try where the message goes.
+func (u *Upstream) Send(ctx context.Context, body []byte, sent func(Place)) (*http.Response, error) {
 	defer u.table.Hold(ctx, u.target)() // it forgets its sessions when it sleeps
 	until, cancel := context.WithTimeout(ctx, u.wait)
 	defer cancel()
-	for again := false; ; {
+	for tries := 1; ; {
 		c, err := u.current(until)
 		if err != nil {
 			return nil, notStarted(ctx, err)
+		}
+		if sent != nil {
+			sent(Place{c.url, c.session})
 		}
 		res, err := u.post(ctx, c, body)
 		switch {
@@ -145,10 +154,9 @@ func (u *Upstream) Send(ctx context.Context, body []byte) (*http.Response, error
 			return res, nil
 		case err == nil:
 			_ = res.Body.Close()
-			if again {
+			if tries++; tries > sessionTries {
 				return nil, notStarted(ctx, errUnknownSession)
 			}
-			again = true
 		case !refused(err):
 			return nil, maybeStarted(ctx, err)
 		case !u.knock(until):
@@ -207,8 +215,9 @@ func (u *Upstream) catchUp(ctx context.Context, e *routes.Endpoint) bool {
 	return ok
 }
 
-// End tells the server that the session is over.
+// End tells the server that the session is over, and those that it was at before.
 func (u *Upstream) End(ctx context.Context) {
+	defer u.endFormer(ctx)
 	if c := u.call(); c.session != "" {
 		u.bye(ctx, c)
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
 )
 
 const (
@@ -128,6 +129,23 @@ func (s *Session) known(ctx context.Context) wishes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.wishes
+}
+
+// Caught has a wish told to the agent that the session is with, when that is not where r
+// told it: another replica may have moved the session just before it could know of the wish.
+func (s *Session) Caught(ctx context.Context, r *Request, m jsonrpc.Message) {
+	s.mu.Lock()
+	alone, sent := s.kept.IsZero() || !s.ear.elsewhere, r.at
+	s.mu.Unlock()
+	if alone || sent.Session == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handshakeLimit)
+	defer cancel()
+	rec, _, err := s.store.Records.get(ctx, s.key)
+	if now := (Place{rec.URL, rec.Agent}); err == nil && rec.Agent != "" && now != sent {
+		_ = s.Upstream.ask(ctx, call{now.URL, now.Session, rec.Protocol}, m.Method, m.Params) // as in repeat
+	}
 }
 
 // repeat tells a server that has forgotten the client what that wants to hear.

@@ -86,7 +86,7 @@ func (w *world) open(t *testing.T) *sessions.Session {
 // call calls a tool and returns what the echo says.
 func call(ctx context.Context, s *sessions.Session, name string) (string, error) {
 	params := json.RawMessage(fmt.Sprintf(`{"name":%q}`, name))
-	res, err := s.Upstream.Send(ctx, jsonrpc.NewRequest(json.RawMessage("7"), "tools/call", params))
+	res, err := s.Upstream.Send(ctx, jsonrpc.NewRequest(json.RawMessage("7"), "tools/call", params), nil)
 	if err != nil {
 		return "", err
 	}

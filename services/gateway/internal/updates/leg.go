@@ -81,9 +81,10 @@ func (l *leg) hear(ctx context.Context, opened func(), each func(raw []byte)) er
 	}
 	defer res.Body.Close() //nolint:errcheck // read to its end
 	opened()
+	at := sessions.PlaceOf(res)
 	return sessions.ReadQuiet(res.Body, func(e sessions.Event) error {
 		if m, err := jsonrpc.Parse(e.Data); err == nil && m.IsRequest() {
-			l.answer(ctx, m)
+			l.answer(ctx, at, m)
 			return nil
 		}
 		each(e.Data)
@@ -92,12 +93,12 @@ func (l *leg) hear(ctx context.Context, opened func(), each func(raw []byte)) er
 }
 
 // answer answers what can be asked in this conversation: whether we are there.
-func (l *leg) answer(ctx context.Context, m jsonrpc.Message) {
+func (l *leg) answer(ctx context.Context, at sessions.Place, m jsonrpc.Message) {
 	if m.Method == "ping" {
-		l.up.Notify(ctx, jsonrpc.NewResult(m.ID, json.RawMessage(`{}`)))
+		l.up.NotifyAt(ctx, at, jsonrpc.NewResult(m.ID, json.RawMessage(`{}`)))
 		return
 	}
-	l.up.Notify(ctx, jsonrpc.NewError(m.ID, jsonrpc.CodeMethodNotFound, "nobody can be asked "+m.Method+" here"))
+	l.up.NotifyAt(ctx, at, jsonrpc.NewError(m.ID, jsonrpc.CodeMethodNotFound, "nobody can be asked "+m.Method+" here"))
 }
 
 func (l *leg) leave(ctx context.Context) { l.up.End(ctx) }
