@@ -2,6 +2,7 @@ package routes_test
 
 import (
 	"reflect"
+	"strconv"
 	"testing"
 
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
@@ -54,6 +55,37 @@ func TestACanaryIsDerivedOnce(t *testing.T) {
 	}
 	if w.table.Server("127.0.0.1:1001") != nil {
 		t.Error("the server of the version before is known")
+	}
+}
+
+// Ten thousand are divided by weight, and who has the canary keeps it while that grows.
+func TestManyAreDividedByWeight(t *testing.T) {
+	t.Parallel()
+	const many = 10_000
+	w := newWorld(t)
+	w.Apps.Set(address("app_a"))
+	had := make([]bool, many)
+	for _, weight := range []int{0, 1, 100, 300, 999, 1000} {
+		w.Deployments.Set(tried(int32(weight))) //nolint:gosec // small
+		w.until(t, "the weight is known", func() bool {
+			r := w.table.Target("app_a")
+			return r != nil && r.Endpoint != nil && r.Endpoint.Canary != nil && r.Endpoint.Canary.Weight() == int32(weight) //nolint:gosec // as above
+		})
+		live, n := w.table.Target("app_a"), 0
+		for i := range had {
+			has := live.For(routes.Pick{Key: strconv.Itoa(i)}).Tried
+			if had[i] && !has {
+				t.Fatalf("at %d thousandths %d has lost the canary", weight, i)
+			}
+			if had[i] = has; has {
+				n++
+			}
+		}
+		// Six standard deviations to either side: chance has no part in this test.
+		mean := many * weight / 1000
+		if off := float64(n - mean); off*off > 36*many*float64(weight)/1000*(1-float64(weight)/1000) {
+			t.Errorf("at %d thousandths %d of %d have the canary", weight, n, many)
+		}
 	}
 }
 

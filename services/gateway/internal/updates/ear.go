@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/jsonrpc"
@@ -45,6 +46,8 @@ type ear struct {
 	listeners map[*Listener][]string
 	refs      map[string]int
 	told      map[string]time.Time // when the agent told of a resource last
+	// silent says that the agent has no stream, before the conversation with it is ended.
+	silent atomic.Bool
 }
 
 func newEar(h *Hub, k key) *ear {
@@ -115,7 +118,7 @@ func (e *ear) add(ctx context.Context, l *Listener, uris []string, before Before
 	ctx, cancel := context.WithTimeout(ctx, ackWait)
 	defer cancel()
 	for _, uri := range uris {
-		if err := e.addOne(ctx, l, uri, before); err != nil {
+		if err := e.addOne(ctx, l, uri, before); err != nil && !e.silent.Load() {
 			return err
 		}
 	}
@@ -184,6 +187,7 @@ func (e *ear) run() {
 			close(e.opened)
 		}, e.take)
 		if err == errSilent { //nolint:errorlint // its own
+			e.silent.Store(true)
 			return
 		}
 		if err != nil {
