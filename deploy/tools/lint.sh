@@ -6,6 +6,6 @@ cd "$root"
 failed=
 for module in proto pkg services services/allinone; do
 	printf '  lint %s\n' "$module"
-	(cd "$module" && "$bin/golangci-lint" run --config "$root/.golangci.yml" ./...) || failed=yes
+	(cd "$module" && "$bin/golangci-lint" run --allow-parallel-runners --config "$root/.golangci.yml" ./...) || failed=yes
 done
 [ -z "$failed" ]
