@@ -15,10 +15,6 @@ const (
 	RoundTripSignal   = "say"
 )
 
-// ExpressHeader is a header of gRPC, by which a worker says that it keeps a place for
-// urgent runs beside the one in which runs begin in order.
-const ExpressHeader = "agentcloud-express"
-
 // OfTheCloud says whether a workflow type or the id of a run is of the cloud's own, which
 // no agent may start.
 func OfTheCloud(name string) bool { return strings.HasPrefix(name, ofTheCloud) }

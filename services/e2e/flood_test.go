@@ -19,7 +19,7 @@ const (
 	floodRuns = 5000
 	// floodStep is how long a step of the flood takes, as a short call of a model does.
 	floodStep = 0.1
-	urgent    = 120
+	urgent    = 60
 )
 
 // flooded is a cloud with an app whose runs are one step.

@@ -16,7 +16,6 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/bell"
-	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/express"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
@@ -43,8 +42,6 @@ type Deps struct {
 	Namespaces Namespaces
 	Record     *Recorder
 	Priorities Priorities
-	// Express is told of runs of workflow classes that start; nil: nobody is.
-	Express *express.Lanes
 	// Tools polls for runs of tools in an organisation's namespace from now on.
 	Tools interface{ Ensure(orgID string) }
 	// Payloads is what arguments and results pass.

@@ -23,7 +23,6 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/express"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
@@ -69,13 +68,10 @@ func (s *Service) begin(ctx context.Context, run start, req *schedulerv1.StartRu
 	if run.tool {
 		s.deps.Tools.Ensure(run.target.OrgID)
 	}
-	rush := s.rush(run)
 	workflowID, runID, err := s.execute(ctx, run)
 	if err != nil {
-		rush.Failed()
 		return nil, err
 	}
-	rush.Queued()
 	err = s.deps.Record.Started(ctx, store.Run{
 		RunID: runID, WorkflowID: workflowID, TargetID: run.target.ID, OrgID: run.target.OrgID,
 		VersionID: run.version.ID, Type: run.workflowType(), SessionID: req.GetSessionId(), UserID: run.userID,
@@ -85,14 +81,6 @@ func (s *Service) begin(ctx context.Context, run start, req *schedulerv1.StartRu
 		return nil, err
 	}
 	return &schedulerv1.StartRunResponse{WorkflowId: workflowID, RunId: runID}, nil
-}
-
-// rush lets a run of a workflow class pass less urgent ones.
-func (s *Service) rush(r start) *express.Rush {
-	if r.tool {
-		return nil
-	}
-	return s.deps.Express.Coming(r.target.ID, r.id, int32(r.priority.PriorityKey)) //nolint:gosec // 1 to 5
 }
 
 // prepare decides what to start.

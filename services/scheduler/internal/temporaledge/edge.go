@@ -25,7 +25,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/express"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -66,8 +65,6 @@ type Deps struct {
 	}
 	// Watch looks after the health of workers and runs.
 	Watch Watch
-	// Express says when runs begin; nil: at once.
-	Express *express.Lanes
 	// Payloads is what arguments and results pass, between the fence and Temporal.
 	Payloads *payloads.Passage
 	Log      *slog.Logger
@@ -137,9 +134,9 @@ func (e *Edge) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 	if !ok || message == nil {
 		return nil, status.Errorf(codes.PermissionDenied, "agents may not call %s", path.Base(info.FullMethod))
 	}
-	pass := &passage{edge: e, who: who, express: keepsPlace(ctx)}
 	ctx, cancel := context.WithTimeout(forward(ctx), longestCall)
 	defer cancel()
+	pass := &passage{edge: e, who: who}
 	if err := pass.enter(ctx, rule, message); err != nil {
 		return nil, err
 	}
@@ -147,13 +144,12 @@ func (e *Edge) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 		return answer, err
 	}
 	pass.wait(message)
-	answer, err := pass.ask(ctx, message, next)
+	answer, err := next(ctx, req)
 	pass.waited()
 	if err != nil {
 		return nil, err
 	}
 	pass.seen(message, answer)
-	pass.got(message, answer)
 	if answer, err = pass.in(ctx, answer); err != nil {
 		return nil, err
 	}

@@ -28,8 +28,6 @@ type passage struct {
 	// polls is the normal queue that a call waits on; empty: it is no such call.
 	polls      string
 	activities bool
-	// express says that the worker keeps a place for urgent runs.
-	express bool
 }
 
 // enter checks a request.

@@ -19,7 +19,6 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/id"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/dbtest"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/grpctest"
-	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/express"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/health"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
@@ -51,7 +50,6 @@ type world struct {
 	bucket    *blob.Bucket
 	rows      *store.Store
 	passage   *payloads.Passage
-	express   *express.Lanes
 
 	mu     sync.Mutex
 	agents map[string]store.Instance
@@ -65,7 +63,7 @@ type fact struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, directory: temporaltest.Directory(t), agents: map[string]store.Instance{}, bucket: memblob.OpenBucket(nil), express: express.New()}
+	w := &world{t: t, directory: temporaltest.Directory(t), agents: map[string]store.Instance{}, bucket: memblob.OpenBucket(nil)}
 	w.rows = store.New(dbtest.SQLite(t, store.Migrations()))
 	w.passage = payloads.NewPassage(payloads.NewClaims(w.bucket, w.rows, inline, time.Now))
 	w.serve(t)
@@ -76,7 +74,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) serve(t *testing.T) {
 	t.Helper()
 	edge, err := temporaledge.New(temporaledge.Deps{
-		Upstream: temporaltest.Address(t), Agents: w, Runs: w, Facts: w, Watch: health.NewWatch(time.Now), Express: w.express, Payloads: w.passage, Log: grpctest.Logger(t), Now: time.Now,
+		Upstream: temporaltest.Address(t), Agents: w, Runs: w, Facts: w, Watch: health.NewWatch(time.Now), Payloads: w.passage, Log: grpctest.Logger(t), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
