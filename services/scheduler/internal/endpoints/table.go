@@ -115,7 +115,7 @@ func (t *Table) SetServer(targetID, versionID, url string, ready bool, servers .
 		return false
 	}
 	isLive := row.GetVersionId() == versionID
-	if ready = ready && !(isLive && row.GetAsleep()); !ready {
+	if ready = ready && (!isLive || !row.GetAsleep()); !ready {
 		servers = nil
 	}
 	if !isLive {
