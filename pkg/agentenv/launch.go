@@ -44,6 +44,10 @@ type Launch struct {
 	ImportTimeoutSeconds int    `json:"import_timeout_seconds,omitempty"` // 0 means 120
 	LogLevel             string `json:"log_level,omitempty"`              // empty means info
 
+	// Woken says that the version has served before: its server is ready once it answers
+	// MCP, and polls Temporal a moment later.
+	Woken bool `json:"woken,omitempty"`
+
 	// Histories are runs of the past that the process replays, each answered by a
 	// Status with StateReplayed: a RoleReplay does only that, a RoleWorker does it once
 	// it polls.

@@ -89,6 +89,7 @@ class Launch:
     drain_seconds: float = 20
     import_timeout_seconds: float = 120
     log_level: str = "info"
+    woken: bool = False  # it has served before, and somebody waits for an answer
     histories: "list[History]" = field(default_factory=list)
 
     @property

@@ -13,8 +13,8 @@ _LAST = 3  # seconds for connections to close once nothing is answered any more
 async def run(launch: contract.Launch, found: discover.Found, draining: drain.Drain, ready) -> None:
     listener = _listener()
     tools = _tools(launch, found)
-    # Connecting takes as long as the app's own start: do both at once.
-    polling = asyncio.create_task(tools.start()) if tools else None
+    # Connecting takes as long as the app's own start: do both at once, unless a caller waits.
+    polling = asyncio.create_task(tools.start()) if tools and not launch.woken else None
     app = asgi.Application(await _mcp(found))
     server = _uvicorn(app)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -31,7 +31,7 @@ async def run(launch: contract.Launch, found: discover.Found, draining: drain.Dr
         found.tools = [t.name for t in await found.mcp.list_tools()]
     app.ready = True
     ready(instructions=answer.get("instructions") or "")
-    await draining.asked()
+    await _asked(draining, tools if launch.woken else None)
     await _drain(app, server, serving, tools, launch.drain_seconds)
 
 
@@ -84,6 +84,19 @@ async def _started(server, serving: asyncio.Task) -> None:
         if serving.done():
             raise failure.StartError("the web server could not start", str(serving.exception() or "it ended"))
         await asyncio.sleep(0.005)
+
+
+async def _asked(draining: drain.Drain, tools) -> None:
+    """Waits for the end, and begins to poll meanwhile; who cannot poll is of no use."""
+    asked = asyncio.create_task(draining.asked())
+    if tools:
+        polling = asyncio.create_task(tools.start())
+        await asyncio.wait({asked, polling}, return_when=asyncio.FIRST_COMPLETED)
+        if not polling.done():
+            polling.cancel()
+        else:
+            polling.result()
+    await asked
 
 
 async def _drain(app, server, serving, tools, seconds: float) -> None:

@@ -107,5 +107,29 @@ class Tools(unittest.TestCase):
         self.assertEqual(temporal.result(run, 5), "slept 3.0")
 
 
+class Woken(unittest.TestCase):
+    """A server that somebody waits for answers before it polls."""
+
+    def setUp(self):
+        self.gw = gateway.Gateway()
+        self.addCleanup(self.gw.close)
+        self.options = {"temporal": temporal.where(), "gateway": self.gw.launch, "woken": True}
+
+    def test_it_polls_a_moment_later(self):
+        runs = temporal.ToolRuns()
+        self.addCleanup(runs.stop)
+        with harness.Host("server", "durable", **self.options) as host:
+            host.ready()
+            run = runs.start(self.options["temporal"]["tools_queue"], "typed", {"opt": {"n": 1}, "when": "PT2S"})
+            self.assertEqual(temporal.result(run)["kind"], "Opt")
+
+    def test_it_drains_before_it_polls(self):
+        away = {**self.options["temporal"], "address": "127.0.0.1:1"}
+        with harness.Host("server", "durable", **{**self.options, "temporal": away}) as host:
+            host.ready()
+            host.signal(signal.SIGTERM)
+            self.assertEqual(host.exit(), 0)
+
+
 if __name__ == "__main__":
     unittest.main()

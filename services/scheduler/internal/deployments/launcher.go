@@ -107,7 +107,7 @@ func (l *launcher) start(ctx context.Context, versionID string, needed agentenv.
 	if err != nil {
 		return err
 	}
-	launch.Roles, launch.Document.Histories = roles, l.pastRuns(ctx, v)
+	launch.Roles, launch.Document.Histories, launch.Document.Woken = roles, l.pastRuns(ctx, v), needed != ""
 	if launch.Count, err = l.count(ctx, v); err != nil {
 		return err
 	}
