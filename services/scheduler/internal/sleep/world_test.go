@@ -307,12 +307,13 @@ func newWorldWith(t *testing.T, idle string, change func(*world), classes ...str
 	w.ctx = principal.With(t.Context(), principal.Principal{Kind: principal.User, OrgID: w.org, UserID: "u_1"})
 	record, policy := runs.NewRecorder(s), flow.ActivityPolicy{Heartbeat: 10 * time.Second, MaxTries: 5}
 	tools := runs.NewToolWorkers(directory, runs.BeginScheduled{Store: s, Record: record, Policy: policy, Now: time.Now}, 16, nil, log)
+	shares := priorities.NewService(priorities.Deps{Store: s, Now: time.Now, NewID: id.PriorityRule.New})
 	w.runs = runs.NewService(runs.Deps{
-		Store: s, Namespaces: directory, Record: record, Tools: tools, Priorities: priorities.NewService(priorities.Deps{Store: s, Now: time.Now, NewID: id.PriorityRule.New}),
+		Store: s, Namespaces: directory, Record: record, Tools: tools, Priorities: shares,
 		Payloads: payloads.NewPassage(), Bell: w.bell, Policy: policy,
 		Retention: time.Hour, Draining: w.draining, Log: log, Now: time.Now, NewUUID: uuid.NewString,
 	})
-	w.schedules = schedules.NewService(schedules.Deps{Store: s, Namespaces: directory, Runs: w.runs, Log: log, Now: time.Now})
+	w.schedules = schedules.NewService(schedules.Deps{Store: s, Namespaces: directory, Runs: w.runs, Priorities: shares, Log: log, Now: time.Now})
 	w.conn = grpctest.Serve(t, func(r grpc.ServiceRegistrar) {
 		builderv1.RegisterBuildsServiceServer(r, builder{})
 		secretsv1.RegisterSecretsServiceServer(r, secrets{})
