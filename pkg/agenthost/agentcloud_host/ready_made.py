@@ -40,12 +40,12 @@ def tools() -> None:
 
     def learn(func, skip_names=(), structured_output=None):
         found = make(func, skip_names=skip_names, structured_output=structured_output)
-        if _plain(func):
-            known[_key(func, skip_names, structured_output)] = (_values(func), found)
+        if key := _key(func, skip_names, structured_output):
+            known[key] = _values(func), found
         return found
 
     def func_metadata(func, skip_names=(), structured_output=None):
-        values, found = known.get(_key(func, skip_names, structured_output), (None, None)) if _plain(func) else (None, None)
+        values, found = known.get(_key(func, skip_names, structured_output), (None, None))
         if found is not None and values == _values(func):
             return found
         return make(func, skip_names=skip_names, structured_output=structured_output)
@@ -58,13 +58,11 @@ def tools() -> None:
         logging.root.setLevel(level)
 
 
-def _plain(func) -> bool:
-    """Its own code says all about it."""
-    return hasattr(func, "__code__") and not hasattr(func, "__wrapped__") and not hasattr(func, "__signature__")
-
-
-def _key(func, skip_names, structured_output) -> tuple:
-    return func.__code__ if _plain(func) else None, getattr(func, "__name__", ""), tuple(skip_names), structured_output
+def _key(func, skip_names, structured_output) -> "tuple | None":
+    """None when a function's own code does not say all about it."""
+    if not hasattr(func, "__code__") or hasattr(func, "__wrapped__") or hasattr(func, "__signature__"):
+        return None
+    return func.__code__, func.__name__, tuple(skip_names), structured_output
 
 
 def _values(func) -> tuple:
