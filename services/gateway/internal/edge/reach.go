@@ -1,9 +1,7 @@
 package edge
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
@@ -31,8 +29,8 @@ func (v visit) reply(ctx context.Context, s *sessions.Session, m jsonrpc.Message
 		s.Reply(ctx, m)
 		return true, nil
 	}
-	about := jsonrpc.Encode(passed{s.ID, s.TargetID, v.caller})
-	_, err = v.peers.Ask(ctx, at, replyTopic, append(append(about, '\n'), jsonrpc.Encode(m)...), func([]byte) {})
+	message := passed{s.ID, s.TargetID, v.caller}.with(jsonrpc.Encode(m))
+	_, err = v.peers.Ask(ctx, at, replyTopic, message, func([]byte) {})
 	if errors.Is(err, peers.ErrAway) {
 		err = errAskerGone
 	}
@@ -41,9 +39,7 @@ func (v visit) reply(ctx context.Context, s *sessions.Session, m jsonrpc.Message
 
 // replied takes what a client has said at another replica.
 func (e *Edge) replied(ctx context.Context, raw []byte, _ func([]byte)) []byte {
-	about, body, _ := bytes.Cut(raw, []byte("\n"))
-	var p passed
-	_ = json.Unmarshal(about, &p) // another replica's own
+	p, body := unpass(raw)
 	m, err := jsonrpc.Parse(body)
 	if s, ok := e.sessions.Find(p.Session, p.Target, p.Caller); ok && err == nil {
 		s.Reply(principal.With(ctx, p.Caller), m)

@@ -25,6 +25,16 @@ type passed struct {
 	Caller  principal.Principal `json:"caller"`
 }
 
+// with puts the message behind.
+func (p passed) with(body []byte) []byte { return append(append(jsonrpc.Encode(p), '\n'), body...) }
+
+// unpass parts both again; what another replica has not written is nobody's.
+func unpass(raw []byte) (p passed, body []byte) {
+	about, body, _ := bytes.Cut(raw, []byte("\n"))
+	_ = json.Unmarshal(about, &p) // then no session is found
+	return p, body
+}
+
 // taken is what became of it.
 type taken struct {
 	Kind    fault.Kind `json:"kind,omitempty"`
@@ -33,8 +43,8 @@ type taken struct {
 
 // ssePass carries a message to the replica that has the session's stream.
 func (v visit) ssePass(ctx context.Context, at, session string, body []byte) error {
-	about := jsonrpc.Encode(passed{session, v.route.Address.GetTargetId(), v.caller})
-	raw, err := v.peers.Ask(ctx, at, postTopic, append(append(about, '\n'), body...), func([]byte) {})
+	message := passed{session, v.route.Address.GetTargetId(), v.caller}.with(body)
+	raw, err := v.peers.Ask(ctx, at, postTopic, message, func([]byte) {})
 	if errors.Is(err, peers.ErrAway) {
 		return errNoStream // it ended with its replica
 	}
@@ -60,11 +70,7 @@ func (e *Edge) ssePosted(ctx context.Context, raw []byte, _ func([]byte)) []byte
 }
 
 func (e *Edge) ssePut(ctx context.Context, raw []byte) error {
-	about, body, _ := bytes.Cut(raw, []byte("\n"))
-	var p passed
-	if json.Unmarshal(about, &p) != nil {
-		return errNoStream
-	}
+	p, body := unpass(raw)
 	route := e.table.Target(p.Target)
 	s, ok := e.sessions.Find(p.Session, p.Target, p.Caller)
 	if !ok || route == nil {
