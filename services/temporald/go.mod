@@ -7,6 +7,7 @@ require (
 	go.temporal.io/server v1.32.1
 	golang.org/x/sys v0.47.0
 	google.golang.org/grpc v1.83.2
+	modernc.org/sqlite v1.51.0
 )
 
 require (
@@ -213,7 +214,6 @@ require (
 	modernc.org/libc v1.72.3 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.11.0 // indirect
-	modernc.org/sqlite v1.51.0 // indirect
 	sigs.k8s.io/json v0.0.0-20250730193827-2d320260d730 // indirect
 	sigs.k8s.io/randfill v1.0.0 // indirect
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.0 // indirect

@@ -44,10 +44,24 @@ var dynamic = map[string]any{
 	// With one partition, priority and rate limits hold exactly; throughput is about equal.
 	"matching.numTaskqueueReadPartitions":  1,
 	"matching.numTaskqueueWritePartitions": 1,
-	// What was just made is visible at once; one process can afford the reads.
-	"system.forceSearchAttributesCacheRefreshOnRead": true,
-	"system.forceNexusEndpointRefreshOnRead":         true,
-	"system.namespaceCacheRefreshInterval":           time.Second,
+	// What was just made is visible at once. Search attributes are a namespace's own here, so
+	// the cluster's need not be read again for each start.
+	"system.forceNexusEndpointRefreshOnRead": true,
+	"system.namespaceCacheRefreshInterval":   time.Second,
+	// All runs share the one shard, whose queues are read 20 times a second at most by
+	// default: each move of a run would wait for its turn.
+	"history.transferProcessorMaxPollRPS": 1000,
+	"history.timerProcessorMaxPollRPS":    1000,
+	// They share one connection, too. What lists are made of may come a little later; by
+	// default up to 512 such writes stand before a run's next move.
+	"history.visibilityProcessorSchedulerWorkerCount": 2,
+	// Queues of one shard gain nothing by being cut up by namespace, and with thousands of
+	// runs at once the cutting takes a quarter of the server's processor time.
+	"history.queueMoveGroupTaskCountBase":        1 << 30,
+	"history.queueShrinkPredicateMaxPendingKeys": 0,
+	// A worker decides how many runs it begins by how many polls for them it makes; those
+	// for runs that go on are not to bring others.
+	"matching.priorityBacklogForwarding": false,
 	// One tenant on a laptop is not to be throttled when it looks at its own runs.
 	"frontend.namespaceRPS.visibility": 1000,
 }

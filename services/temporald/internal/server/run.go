@@ -28,7 +28,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	if err := prepare(cfg); err != nil {
+	if err := prepare(ctx, cfg); err != nil {
 		return err
 	}
 	srv, err := newServer(settings, cfg.LogLevel)
@@ -77,10 +77,10 @@ func hosts(settings *config.Config) map[primitives.ServiceName]static.Hosts {
 
 // prepare makes the schema when there is no file, in a file beside it that takes
 // its place when it is whole, and then the namespaces.
-func prepare(cfg Config) error {
+func prepare(ctx context.Context, cfg Config) error {
 	_, err := os.Stat(cfg.Database)
 	if errors.Is(err, os.ErrNotExist) {
-		err = makeSchema(cfg.Database)
+		err = makeSchema(ctx, cfg.Database)
 	}
 	if err != nil {
 		return fmt.Errorf("database %s: %w", cfg.Database, err)
@@ -99,7 +99,7 @@ func prepare(cfg Config) error {
 	return nil
 }
 
-func makeSchema(file string) error {
+func makeSchema(ctx context.Context, file string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
@@ -110,6 +110,9 @@ func makeSchema(file string) error {
 	store := database(unfinished)
 	store.ConnectAttributes["journal_mode"] = "delete" // so that one file holds everything
 	if err := sqlite.SetupSchema(store); err != nil {
+		return fmt.Errorf("make the schema: %w", err)
+	}
+	if err := leaveOut(ctx, unfinished); err != nil {
 		return fmt.Errorf("make the schema: %w", err)
 	}
 	return os.Rename(unfinished, file)

@@ -1,0 +1,45 @@
+package server
+
+import (
+	"database/sql"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestRareAttributesAreFoundByTheirIndexes(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "temporal.db")
+	if err := makeSchema(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	indexes, err := indexesOn(t.Context(), db, "executions_visibility")
+	if err != nil {
+		t.Fatal(err)
+	}
+	partial := 0
+	for _, made := range indexes {
+		if strings.Contains(made, " WHERE ") {
+			partial++
+		}
+	}
+	if whole := len(indexes) - partial; partial < 40 || whole < 15 {
+		t.Errorf("%d indexes leave out who has no value, %d do not; want 40 and 15 or more: has the schema changed?", partial, whole)
+	}
+	for column, value := range map[string]string{"Keyword01": "= 'app'", "Int01": "BETWEEN 1 AND 2", "Bool01": "= 1", "TemporalScheduledById": "= 'x'", "TemporalKeyword01": "IN ('a', 'b')"} {
+		var id, parent, unused int
+		var plan string
+		query := "EXPLAIN QUERY PLAN SELECT run_id FROM executions_visibility WHERE namespace_id = 'n' AND " + column + " " + value
+		if err := db.QueryRowContext(t.Context(), query).Scan(&id, &parent, &unused, &plan); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(plan, "INDEX by_") || !strings.Contains(plan, column) {
+			t.Errorf("%s %s: %s; want its own index", column, value, plan)
+		}
+	}
+}
