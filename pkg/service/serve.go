@@ -21,6 +21,7 @@ import (
 const (
 	defaultDrain = 20 * time.Second
 	readyEvery   = 500 * time.Millisecond
+	unreadyEvery = 50 * time.Millisecond
 	readyLimit   = 5 * time.Second
 )
 
@@ -35,6 +36,7 @@ type ServeOptions struct {
 func Serve(ctx context.Context, lis net.Listener, svc Service, env Env, opts ServeOptions) error {
 	server := grpc.NewServer(rpc.ServerOptions(env.Log)...)
 	state := health.NewServer()
+	state.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING) // until the room has said otherwise
 	healthv1.RegisterHealthServer(server, state)
 	reflection.Register(server)
 	svc.Register(server)
@@ -110,13 +112,12 @@ const tellAfter = 3 * time.Second
 
 // watchReady keeps the health answer true to the service's own word.
 func watchReady(ctx context.Context, svc Service, state *health.Server, log *slog.Logger) {
-	ticker := time.NewTicker(readyEvery)
-	defer ticker.Stop()
 	said, since := "", time.Now()
 	for {
-		err := readiness(ctx, svc)
+		err, next := readiness(ctx, svc), unreadyEvery
 		switch {
 		case err == nil:
+			next = readyEvery
 			state.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)
 			said, since = "", time.Now()
 		default:
@@ -129,7 +130,7 @@ func watchReady(ctx context.Context, svc Service, state *health.Server, log *slo
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(next):
 		}
 	}
 }

@@ -27,12 +27,19 @@ type room struct {
 	list  func(context.Context) error
 	run   func(context.Context) error
 	ready atomic.Bool
+	says  chan struct{} // when it says whether it is ready; nil: at once
 }
 
 func (r *room) Register(s grpc.ServiceRegistrar) { secretsv1.RegisterSecretsServiceServer(s, r) }
 func (r *room) Run(ctx context.Context) error    { return r.run(ctx) }
 
-func (r *room) Ready(context.Context) error {
+func (r *room) Ready(ctx context.Context) error {
+	if r.says != nil {
+		select {
+		case <-r.says:
+		case <-ctx.Done():
+		}
+	}
 	if r.ready.Load() {
 		return nil
 	}
@@ -153,6 +160,24 @@ func TestHealthFollowsReadiness(t *testing.T) {
 	}
 	awaitHealth(t, watch, healthv1.HealthCheckResponse_NOT_SERVING)
 	r.ready.Store(true)
+	awaitHealth(t, watch, healthv1.HealthCheckResponse_SERVING)
+}
+
+func TestARoomThatHasNotSaidSoIsNotReady(t *testing.T) {
+	t.Parallel()
+	r := &room{run: untilDone, says: make(chan struct{})}
+	r.ready.Store(true)
+	conn, stop, _ := serve(t, r)
+	defer stop()
+	got, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil || got.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("Check() = %v, %v, want NOT_SERVING", got, err)
+	}
+	close(r.says)
+	watch, err := healthv1.NewHealthClient(conn).Watch(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	awaitHealth(t, watch, healthv1.HealthCheckResponse_SERVING)
 }
 
