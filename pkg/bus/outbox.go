@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,6 +20,9 @@ const (
 	// relayPoll finds what another replica's transactions left, or a lost signal.
 	relayPoll = time.Second
 	sendLimit = 10 * time.Second
+	// relayPause lets events gather that come soon after others. They are deleted together,
+	// since each commit waits for the disk, and whoever writes meanwhile waits for it.
+	relayPause = 50 * time.Millisecond
 )
 
 // Subject is where an event travels, by its message option.
@@ -71,12 +75,22 @@ func (b *Bus) Relay(ctx context.Context, db *sqldb.DB) error {
 		if sent == relayBatch {
 			continue
 		}
+		if sent > 0 {
+			pause(ctx, relayPause)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-db.Commits():
 		case <-ticker.C:
 		}
+	}
+}
+
+func pause(ctx context.Context, length time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(length):
 	}
 }
 
@@ -88,7 +102,7 @@ func (b *Bus) relayBatch(ctx context.Context, db *sqldb.DB) (int, error) {
 	if err != nil || len(letters) == 0 {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendLimit)
+	sending, cancel := context.WithTimeout(ctx, sendLimit)
 	defer cancel()
 	acks := make([]jetstream.PubAckFuture, 0, len(letters))
 	for _, l := range letters {
@@ -99,15 +113,34 @@ func (b *Bus) relayBatch(ctx context.Context, db *sqldb.DB) (int, error) {
 		}
 		acks = append(acks, ack)
 	}
-	for i, ack := range acks {
-		if err := stored(ctx, ack); err != nil {
-			return i, err
+	sent := 0
+	for _, ack := range acks {
+		if err = stored(sending, ack); err != nil {
+			break
 		}
-		if _, err := db.Exec(ctx, `DELETE FROM outbox WHERE seq = ?`, letters[i].seq); err != nil {
-			return i, fmt.Errorf("clear outbox: %w", err)
-		}
+		sent++
 	}
-	return len(letters), nil
+	return sent, errors.Join(err, forget(ctx, db, letters[:sent]))
+}
+
+// forget deletes what is sent, with one commit for all: each waits for the disk, and
+// others for it.
+func forget(ctx context.Context, db *sqldb.DB, sent []letter) error {
+	if len(sent) == 0 {
+		return nil
+	}
+	err := db.Tx(ctx, func(tx *sqldb.Tx) error {
+		for _, l := range sent {
+			if _, err := tx.Exec(ctx, `DELETE FROM outbox WHERE seq = ?`, l.seq); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("clear outbox: %w", err)
+	}
+	return nil
 }
 
 func stored(ctx context.Context, ack jetstream.PubAckFuture) error {

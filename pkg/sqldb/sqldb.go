@@ -20,6 +20,8 @@ type DB struct {
 	read    *sql.DB // the same as write on Postgres
 	dialect dialect
 	commits chan struct{}
+	// writes and reads are prepared on write and read; nil: not.
+	writes, reads *statements
 }
 
 // Open opens the database at dsn and brings its schema up to migrations, which has
@@ -59,16 +61,25 @@ func (db *DB) Close() error {
 
 // Exec runs a statement outside of any transaction.
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if kept := db.writes.of(ctx, query); kept != nil { //nolint:sqlclosecheck // kept as long as the database
+		return kept.ExecContext(ctx, args...)
+	}
 	return db.write.ExecContext(ctx, db.dialect.rebind(query), args...)
 }
 
 // Query reads rows of what is committed.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if kept := db.reads.of(ctx, query); kept != nil { //nolint:sqlclosecheck // kept as long as the database
+		return kept.QueryContext(ctx, args...)
+	}
 	return db.read.QueryContext(ctx, db.dialect.rebind(query), args...)
 }
 
 // QueryRow reads one row of what is committed.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	if kept := db.reads.of(ctx, query); kept != nil { //nolint:sqlclosecheck // kept as long as the database
+		return kept.QueryRowContext(ctx, args...)
+	}
 	return db.read.QueryRowContext(ctx, db.dialect.rebind(query), args...)
 }
 

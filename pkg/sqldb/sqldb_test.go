@@ -2,10 +2,13 @@ package sqldb_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/dbtest"
@@ -23,6 +26,8 @@ func TestBothDatabases(t *testing.T) {
 		t.Run("a failed transaction leaves nothing", func(t *testing.T) { failedLeavesNothing(t, db) })
 		t.Run("a duplicate key is told", func(t *testing.T) { duplicateIsTold(t, db) })
 		t.Run("concurrent increments all count", func(t *testing.T) { incrementsCount(t, db) })
+		t.Run("statements are run again, many at once", func(t *testing.T) { statementsAgain(t, db) })
+		t.Run("more statements than are kept", func(t *testing.T) { manyStatements(t, db) })
 		t.Run("a signal follows a commit", func(t *testing.T) { signalFollows(t, db) })
 	})
 }
@@ -34,6 +39,58 @@ func committedRowIsRead(t *testing.T, db *sqldb.DB) {
 	var n int
 	if err := db.QueryRow(t.Context(), `SELECT n FROM t WHERE k = 'what?' AND n = ?`, 1).Scan(&n); err != nil || n != 1 {
 		t.Fatalf("read %d, %v, want 1", n, err)
+	}
+}
+
+// statementsAgain reads rows while the same statements are run by others, changes the
+// table below them, and asks for what is wrong.
+func statementsAgain(t *testing.T, db *sqldb.DB) {
+	var all errgroup.Group
+	for i := range 8 {
+		all.Go(func() error {
+			for j := range 50 {
+				key := fmt.Sprintf("again %d %d", i, j)
+				if _, err := db.Exec(t.Context(), `INSERT INTO t (k, n) VALUES (?, ?)`, key, j); err != nil {
+					return err
+				}
+				rows, err := db.Query(t.Context(), `SELECT n FROM t WHERE k LIKE ? ORDER BY n`, fmt.Sprintf("again %d %%", i))
+				if err != nil {
+					return err
+				}
+				for want := range j + 1 {
+					var n int
+					if !rows.Next() || rows.Scan(&n) != nil || n != want {
+						return errors.Join(fmt.Errorf("read %d, want %d", n, want), rows.Err(), rows.Close())
+					}
+				}
+				if err := rows.Close(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(t.Context(), `ALTER TABLE t ADD COLUMN more BIGINT`); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := db.QueryRow(t.Context(), `SELECT n FROM t WHERE k = 'what?' AND n = ?`, 1).Scan(&n); err != nil || n != 1 {
+		t.Errorf("after a change of the table: %d, %v", n, err)
+	}
+	if _, err := db.Exec(t.Context(), `INSERT INTO nowhere (k) VALUES (?)`, "x"); err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("a wrong statement: %v", err)
+	}
+}
+
+func manyStatements(t *testing.T, db *sqldb.DB) {
+	for i := range 300 {
+		var n int
+		if err := db.QueryRow(t.Context(), fmt.Sprintf(`SELECT n + %d FROM t WHERE k = ?`, i), "what?").Scan(&n); err != nil || n != 1+i {
+			t.Fatalf("statement %d: %d, %v", i, n, err)
+		}
 	}
 }
 

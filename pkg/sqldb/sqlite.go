@@ -26,7 +26,10 @@ func openSQLite(path string) (*DB, error) {
 		return nil, errors.Join(err, write.Close())
 	}
 	read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
-	return &DB{write: write, read: read, dialect: sqliteDialect, commits: make(chan struct{}, 1)}, nil
+	return &DB{
+		write: write, read: read, dialect: sqliteDialect, commits: make(chan struct{}, 1),
+		writes: keepStatements(write), reads: keepStatements(read),
+	}, nil
 }
 
 func sqliteAddress(path, lock string) string {
