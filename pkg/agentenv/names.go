@@ -15,6 +15,10 @@ const (
 	RoundTripSignal   = "say"
 )
 
+// HeadroomHeader is a header of gRPC, by which a worker says that it has a place for urgent
+// runs beside the one in which runs begin in order.
+const HeadroomHeader = "agentcloud-headroom"
+
 // OfTheCloud says whether a workflow type or the id of a run is of the cloud's own, which
 // no agent may start.
 func OfTheCloud(name string) bool { return strings.HasPrefix(name, ofTheCloud) }

@@ -28,6 +28,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/endpoints"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/failpoint"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/headroom"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/health"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
@@ -72,6 +73,7 @@ type room struct {
 	tools       *runs.ToolWorkers
 	questions   *questions.Service
 	bell        *bell.Bell
+	headroom    *headroom.Headroom
 	sleep       *sleep.Service
 	health      *health.Service
 	replays     *replays.Service
@@ -128,7 +130,7 @@ func build(ctx context.Context, cfg Config, env service.Env, a agents) (*room, e
 		return nil, err
 	}
 	r := &room{
-		env: env, db: db, store: store.New(db), namespaces: directory, table: endpoints.NewTable(), agents: a, bell: bell.New(env.Now),
+		env: env, db: db, store: store.New(db), namespaces: directory, table: endpoints.NewTable(), agents: a, bell: bell.New(env.Now), headroom: headroom.New(),
 		draining: make(chan struct{}),
 	}
 	if err := r.openPayloads(ctx, cfg.Payloads); err != nil {
@@ -163,7 +165,7 @@ func build(ctx context.Context, cfg Config, env service.Env, a agents) (*room, e
 // openEdge listens at once, since agents are told the address.
 func (r *room) openEdge(cfg Config, record *runs.Recorder, seen temporaledge.Watch) error {
 	edge, err := temporaledge.New(temporaledge.Deps{
-		Upstream: cfg.Temporal.Address, Agents: r.store, Runs: r.store, Facts: record, Watch: seen, Payloads: r.payloads, Log: r.env.Log, Now: r.env.Now,
+		Upstream: cfg.Temporal.Address, Agents: r.store, Runs: r.store, Facts: record, Watch: seen, Headroom: r.headroom, Payloads: r.payloads, Log: r.env.Log, Now: r.env.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the edge before Temporal: %w", err)
@@ -180,7 +182,7 @@ func (r *room) answerRuns(cfg Config, record *runs.Recorder) {
 	r.priorities = priorities.NewService(priorities.Deps{Store: r.store, Now: r.env.Now, NewID: id.PriorityRule.New})
 	r.queues = queues.NewService(queues.Deps{Store: r.store, Namespaces: r.namespaces, Now: r.env.Now})
 	r.runs = runs.NewService(runs.Deps{
-		Store: r.store, Namespaces: r.namespaces, Record: record, Tools: r.tools, Priorities: r.priorities, Payloads: r.payloads, Bell: r.bell,
+		Store: r.store, Namespaces: r.namespaces, Record: record, Tools: r.tools, Priorities: r.priorities, Payloads: r.payloads, Bell: r.bell, Headroom: r.headroom,
 		Policy:    policy(cfg),
 		Stop:      runs.Patience{Grace: cfg.Cancel.Grace, Longest: cfg.Cancel.Longest},
 		Retention: cfg.Temporal.Retention, Draining: r.draining, Log: r.env.Log, Now: r.env.Now, NewUUID: uuid.NewString,

@@ -6,8 +6,10 @@ runs go first. A move that takes long does not compute, its body blocks: it does
 not count, or a few of those would hang all other runs.
 
 Runs that begin and runs that go on (which come by the sticky queue) have places
-of their own, for a poll takes one as long as it lasts. Those that begin have one:
-there the urgent wait behind the others; more of those that go on finish more runs.
+of their own, for a poll takes one as long as it lasts. Those that begin have one in
+which they do in order, and one for the urgent: the scheduler's edge holds the poll of
+the second while the first is in use. That takes a worker which says, by HEADROOM, that
+its places are these. More of those that go on finish more runs.
 """
 
 import asyncio
@@ -16,10 +18,11 @@ import time
 
 from temporalio.worker import CustomSlotSupplier, FixedSizeSlotSupplier, SlotPermit, WorkerTuner
 
-BEGIN = 1  # of runs that begin
+BEGIN = 2  # of runs that begin
 GO_ON = 2  # of runs that go on
 MOST = 50  # with those that take long
 LONG = 1.0  # seconds
+HEADROOM = {"agentcloud-headroom": "1"}  # a header of gRPC
 
 
 class Permit(SlotPermit):

@@ -22,7 +22,7 @@ async def run(launch: contract.Launch, found: discover.Found, draining: drain.Dr
     made: list = []
     sdk.Worker = _factory(launch, policy, made)
     sdk.pydantic_data_converter = secret_codec.fit(sdk.pydantic_data_converter, launch.secrets)
-    _patient_client(sdk, t)
+    _patient_client(sdk, t, {} if launch.slots.workflows else moves.HEADROOM)
     async with sdk.create_temporal_worker_for_app(found.app) as worker:
         running = own.submit(worker.run())
         running.add_done_callback(_fatal)
@@ -65,11 +65,14 @@ def _ours(policy):
     return interceptors.Interceptor(policy)
 
 
-def _patient_client(sdk, t: contract.Temporal) -> None:
+def _patient_client(sdk, t: contract.Temporal, headers: dict) -> None:
     stock = sdk.TemporalExecutor.ensure_client
 
     async def ensure_client(self):
-        return self.client or await temporal.patiently(t, lambda: stock(self))
+        if self.client is None:
+            client = await temporal.patiently(t, lambda: stock(self))
+            client.rpc_metadata = {**client.rpc_metadata, **headers}
+        return self.client
 
     sdk.TemporalExecutor.ensure_client = ensure_client
 

@@ -19,9 +19,12 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/headroom"
 )
 
 // readyWithin bounds the wait for a new namespace, which Temporal's own caches
@@ -34,6 +37,13 @@ var attributes = map[string]enumspb.IndexedValueType{
 	flow.VersionAttribute: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
 	flow.CallerAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD,
 	flow.LabelsAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+}
+
+// Again is how soon Temporal is dialled again that has not answered: it is near, and
+// whoever calls meanwhile is refused.
+var Again = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+	MinConnectTimeout: 5 * time.Second,
 }
 
 // Config says where Temporal is.
@@ -74,6 +84,9 @@ func options(cfg Config, namespace string) client.Options {
 		HostPort: cfg.Address, Namespace: namespace, Identity: "agentcloud-scheduler",
 		Logger:                  log.NewStructuredLogger(cfg.Log),
 		WorkerHeartbeatInterval: -1, // nobody reads them
+		ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{
+			grpc.WithChainUnaryInterceptor(headroom.Start), grpc.WithConnectParams(Again),
+		}},
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/bell"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/headroom"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
@@ -48,6 +49,8 @@ type Deps struct {
 	Payloads *payloads.Passage
 	// Bell is rung for the agents that runs need.
 	Bell *bell.Bell
+	// Headroom lets urgent runs begin past others; nil: they wait at the front of a queue.
+	Headroom *headroom.Headroom
 	// Policy is how bodies of tools are run.
 	Policy flow.ActivityPolicy
 	// Stop is how a run ends that was asked to.

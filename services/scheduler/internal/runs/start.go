@@ -24,6 +24,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/headroom"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/retries"
@@ -247,6 +248,9 @@ func (s *Service) execute(ctx context.Context, r start) (workflowID, runID strin
 	if err != nil {
 		return "", "", err
 	}
+	seat := s.seat(ctx, r)
+	defer seat.Release()
+	ctx = headroom.With(ctx, seat)
 	s.deps.Bell.Needed(r.version.ID, r.role()) // before there is work for it
 	for attempt := 0; ; attempt++ {
 		c, err := s.client(ctx, r.target)
@@ -270,6 +274,15 @@ func (s *Service) execute(ctx context.Context, r start) (workflowID, runID strin
 		}
 		return "", "", away(err)
 	}
+}
+
+// seat is the poll of a worker that is to make the first move of a run at once, if the
+// run is more urgent than what is begun there. Moves of a tool's run are made here.
+func (s *Service) seat(ctx context.Context, r start) *headroom.Seat {
+	if r.tool {
+		return nil
+	}
+	return s.deps.Headroom.Reserve(ctx, r.target.ID, r.version.ID, int32(r.priority.PriorityKey)) //nolint:gosec // 1 to 5
 }
 
 // digest tells arguments from others without keeping them.

@@ -25,6 +25,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/headroom"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -65,6 +67,8 @@ type Deps struct {
 	}
 	// Watch looks after the health of workers and runs.
 	Watch Watch
+	// Headroom says when workers begin runs; nil: at once.
+	Headroom *headroom.Headroom
 	// Payloads is what arguments and results pass, between the fence and Temporal.
 	Payloads *payloads.Passage
 	Log      *slog.Logger
@@ -83,6 +87,7 @@ func New(deps Deps) (*Edge, error) {
 	upstream, err := grpc.NewClient(deps.Upstream,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithConnectParams(namespaces.Again),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 15 * time.Second}),
 	)
 	if err != nil {
@@ -134,9 +139,9 @@ func (e *Edge) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 	if !ok || message == nil {
 		return nil, status.Errorf(codes.PermissionDenied, "agents may not call %s", path.Base(info.FullMethod))
 	}
+	pass := &passage{edge: e, who: who, keepsRoom: keepsRoom(ctx)}
 	ctx, cancel := context.WithTimeout(forward(ctx), longestCall)
 	defer cancel()
-	pass := &passage{edge: e, who: who}
 	if err := pass.enter(ctx, rule, message); err != nil {
 		return nil, err
 	}
@@ -144,7 +149,7 @@ func (e *Edge) intercept(ctx context.Context, req any, info *grpc.UnaryServerInf
 		return answer, err
 	}
 	pass.wait(message)
-	answer, err := next(ctx, req)
+	answer, err := pass.ask(ctx, message, next)
 	pass.waited()
 	if err != nil {
 		return nil, err

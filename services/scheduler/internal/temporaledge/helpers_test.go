@@ -23,7 +23,8 @@ func (b bearer) GetHeaders(context.Context) (map[string]string, error) {
 }
 
 func withHeaders(ctx context.Context, headers map[string]string) context.Context {
-	return metadata.NewOutgoingContext(ctx, metadata.New(headers))
+	had, _ := metadata.FromOutgoingContext(ctx)
+	return metadata.NewOutgoingContext(ctx, metadata.Join(had, metadata.New(headers)))
 }
 
 // quiet is a logger that says nothing.

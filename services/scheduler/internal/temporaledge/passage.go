@@ -28,6 +28,8 @@ type passage struct {
 	// polls is the normal queue that a call waits on; empty: it is no such call.
 	polls      string
 	activities bool
+	// keepsRoom says that the worker has a place for urgent runs.
+	keepsRoom bool
 }
 
 // enter checks a request.

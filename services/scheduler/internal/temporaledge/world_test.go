@@ -19,6 +19,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/id"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/dbtest"
 	"github.com/mcpagentcloud/agentcloud/pkg/testkit/grpctest"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/headroom"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/health"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
@@ -50,6 +51,7 @@ type world struct {
 	bucket    *blob.Bucket
 	rows      *store.Store
 	passage   *payloads.Passage
+	headroom  *headroom.Headroom
 
 	mu     sync.Mutex
 	agents map[string]store.Instance
@@ -63,7 +65,7 @@ type fact struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, directory: temporaltest.Directory(t), agents: map[string]store.Instance{}, bucket: memblob.OpenBucket(nil)}
+	w := &world{t: t, directory: temporaltest.Directory(t), agents: map[string]store.Instance{}, bucket: memblob.OpenBucket(nil), headroom: headroom.New()}
 	w.rows = store.New(dbtest.SQLite(t, store.Migrations()))
 	w.passage = payloads.NewPassage(payloads.NewClaims(w.bucket, w.rows, inline, time.Now))
 	w.serve(t)
@@ -74,7 +76,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) serve(t *testing.T) {
 	t.Helper()
 	edge, err := temporaledge.New(temporaledge.Deps{
-		Upstream: temporaltest.Address(t), Agents: w, Runs: w, Facts: w, Watch: health.NewWatch(time.Now), Payloads: w.passage, Log: grpctest.Logger(t), Now: time.Now,
+		Upstream: temporaltest.Address(t), Agents: w, Runs: w, Facts: w, Watch: health.NewWatch(time.Now), Headroom: w.headroom, Payloads: w.passage, Log: grpctest.Logger(t), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
