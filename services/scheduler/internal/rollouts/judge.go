@@ -34,7 +34,7 @@ func judge(p *schedulerv1.RolloutPolicy, canary, live store.Outcomes, users stor
 	if why := judgeLatency(p.GetMaxLatencyRatio(), canary, live); why != "" {
 		return why
 	}
-	if most := p.GetMaxFailedUsers(); most > 0 && users.Failed > 0 && float64(users.Failed) >= most*float64(users.All) {
+	if most := p.GetMaxFailedUsers(); most > 0 && users.Failed > 0 && float64(users.Failed) > most*float64(users.All) {
 		return fmt.Sprintf("%d of %d users saw an error of it, at most %s may", users.Failed, users.All, percent(most))
 	}
 	return ""

@@ -59,7 +59,8 @@ func TestJudge(t *testing.T) {
 		"a few slow ones":                      {policy: usual, canary: took(0, 0, 0, 0, 0, 92, 0, 0, 0, 8), live: took(0, 0, 0, 0, 0, 2000)},
 		"what is quick is never slow":          {policy: usual, canary: took(0, 0, 0, 100), live: took(2000)},
 		"a user of too few":                    {policy: policy(func(p *schedulerv1.RolloutPolicy) { p.MaxFailedUsers = proto.Float64(0.02) }), users: store.RolloutUsers{All: 100, Canary: 5, Failed: 1}},
-		"too many users":                       {policy: policy(func(p *schedulerv1.RolloutPolicy) { p.MaxFailedUsers = proto.Float64(0.02) }), users: store.RolloutUsers{All: 100, Canary: 5, Failed: 2}, want: "2 of 100 users saw an error of it, at most 2 % may"},
+		"as many users as may":                 {policy: policy(func(p *schedulerv1.RolloutPolicy) { p.MaxFailedUsers = proto.Float64(0.02) }), users: store.RolloutUsers{All: 100, Canary: 5, Failed: 2}},
+		"too many users":                       {policy: policy(func(p *schedulerv1.RolloutPolicy) { p.MaxFailedUsers = proto.Float64(0.02) }), users: store.RolloutUsers{All: 100, Canary: 5, Failed: 3}, want: "3 of 100 users saw an error of it, at most 2 % may"},
 	}
 	for desc, tt := range tests {
 		t.Run(desc, func(t *testing.T) {
