@@ -172,18 +172,40 @@ func (t *Table) Await(ctx context.Context, target string, pick Pick) (*Route, er
 		if route.Endpoint.GetReady() && !asleep {
 			return route, nil
 		}
-		soon := (<-chan time.Time)(nil)
 		if asleep && ctx.Value(asleepKey{}) == nil {
 			if err := t.Waker.Wake(ctx, target); err != nil {
 				return nil, err
 			}
-			soon = time.After(hearsWithin)
+			t.hears(ctx, target, pick)
+			continue
 		}
 		select {
 		case <-ctx.Done():
 			return nil, fault.Unavailable.Errorf("the agent is starting and not ready yet; try again")
 		case <-changed:
-		case <-soon:
+		}
+	}
+}
+
+// hearsWithin is how long the news that an agent woke may be under way.
+const hearsWithin = 100 * time.Millisecond
+
+// hears waits for the news that an agent woke. Other news may come before it, even that
+// it fell asleep.
+func (t *Table) hears(ctx context.Context, target string, pick Pick) {
+	late := time.NewTimer(hearsWithin)
+	defer late.Stop()
+	for {
+		changed := t.Changed()
+		if route := t.Target(target).For(pick); route == nil || route.Endpoint == nil || !t.asleep(route.Endpoint) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-late.C:
+			return
+		case <-changed:
 		}
 	}
 }
@@ -205,9 +227,6 @@ func (t *Table) Woken(ctx context.Context, route *Route) (*Route, error) {
 	}
 	return t.Await(ctx, route.Address.GetTargetId(), route.Pick())
 }
-
-// hearsWithin is how long the news that an agent woke may be under way.
-const hearsWithin = 20 * time.Millisecond
 
 func (t *Table) asleep(e *Endpoint) bool {
 	return t.Waker != nil && (e.GetAsleep() || t.Waker.Rests(e.GetTargetId(), e.GetVersionId()))
