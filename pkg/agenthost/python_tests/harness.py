@@ -2,6 +2,7 @@
 listening socket on 4, pipes on 5 and 6."""
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -121,7 +122,8 @@ class Host:
 
     def signal(self, number):
         if not self.ended():
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(self.pid, number)
 
     def _join(self):
         for reader in self._readers:
