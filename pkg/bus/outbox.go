@@ -75,8 +75,8 @@ func (b *Bus) Relay(ctx context.Context, db *sqldb.DB) error {
 		if sent == relayBatch {
 			continue
 		}
-		if sent > 0 {
-			pause(ctx, relayPause)
+		if sent > 0 && !wait(ctx, relayPause) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -84,13 +84,6 @@ func (b *Bus) Relay(ctx context.Context, db *sqldb.DB) error {
 		case <-db.Commits():
 		case <-ticker.C:
 		}
-	}
-}
-
-func pause(ctx context.Context, length time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(length):
 	}
 }
 

@@ -39,9 +39,9 @@ var attributes = map[string]enumspb.IndexedValueType{
 	flow.LabelsAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD_LIST,
 }
 
-// Again is how soon Temporal is dialled again that has not answered: it is near, and
+// Redial is how soon Temporal is dialled again that has not answered: it is near, and
 // whoever calls meanwhile is refused.
-var Again = grpc.ConnectParams{
+var Redial = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 	MinConnectTimeout: 5 * time.Second,
 }
@@ -85,7 +85,7 @@ func options(cfg Config, namespace string) client.Options {
 		Logger:                  log.NewStructuredLogger(cfg.Log),
 		WorkerHeartbeatInterval: -1, // nobody reads them
 		ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{
-			grpc.WithChainUnaryInterceptor(headroom.Start), grpc.WithConnectParams(Again),
+			grpc.WithChainUnaryInterceptor(headroom.Start), grpc.WithConnectParams(Redial),
 		}},
 	}
 }

@@ -87,7 +87,7 @@ func New(deps Deps) (*Edge, error) {
 	upstream, err := grpc.NewClient(deps.Upstream,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
-		grpc.WithConnectParams(namespaces.Again),
+		grpc.WithConnectParams(namespaces.Redial),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 15 * time.Second}),
 	)
 	if err != nil {

@@ -17,7 +17,7 @@ var rare = regexp.MustCompile(`\(namespace_id, ((?:Temporal(?:LowCardinality)?)?
 // Each move of a run writes its row of the visibility store anew, and with it some 45
 // entries that say nothing. Only comparisons with a value look there, which these
 // indexes serve as before.
-func leaveOut(ctx context.Context, file string) (err error) {
+func leaveOut(ctx context.Context, file string) error {
 	db, err := sql.Open("sqlite", "file:"+file)
 	if err != nil {
 		return err
