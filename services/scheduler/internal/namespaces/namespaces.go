@@ -9,12 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -30,14 +27,6 @@ import (
 // readyWithin bounds the wait for a new namespace, which Temporal's own caches
 // take a second or two to see.
 const readyWithin = 30 * time.Second
-
-// attributes are the search attributes of every namespace.
-var attributes = map[string]enumspb.IndexedValueType{
-	flow.TargetAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD,
-	flow.VersionAttribute: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
-	flow.CallerAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD,
-	flow.LabelsAttribute:  enumspb.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-}
 
 // Redial is how soon Temporal is dialled again that has not answered: it is near, and
 // whoever calls meanwhile is refused.
@@ -167,33 +156,6 @@ func (d *Directory) ensure(ctx context.Context, namespace string) error {
 		return fmt.Errorf("register namespace: %w", err)
 	}
 	return retry(ctx, func() error { return d.ensureAttributes(ctx, namespace) })
-}
-
-func (d *Directory) ensureAttributes(ctx context.Context, namespace string) error {
-	operator := d.base.OperatorService()
-	have, err := operator.ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
-	if err != nil {
-		return fmt.Errorf("list search attributes: %w", err)
-	}
-	missing := map[string]enumspb.IndexedValueType{}
-	var all []string
-	for name, kind := range attributes {
-		if _, ok := have.GetCustomAttributes()[name]; !ok {
-			missing[name] = kind
-		}
-		all = append(all, name+" = 'none'")
-	}
-	if len(missing) > 0 {
-		_, err := operator.AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{Namespace: namespace, SearchAttributes: missing})
-		if err != nil {
-			return fmt.Errorf("add search attributes: %w", err)
-		}
-	}
-	// A query over all of them is refused until every cache has seen them.
-	_, err = d.base.WorkflowService().CountWorkflowExecutions(ctx, &workflowservice.CountWorkflowExecutionsRequest{
-		Namespace: namespace, Query: strings.Join(all, " AND "),
-	})
-	return err
 }
 
 // retry calls f until it works or ctx ends.

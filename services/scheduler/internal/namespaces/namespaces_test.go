@@ -34,6 +34,10 @@ func TestANewNamespaceIsUsableAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatalf("count by our own attribute: %v", err)
 	}
+	described, err := c.WorkflowService().DescribeNamespace(t.Context(), &workflowservice.DescribeNamespaceRequest{Namespace: org})
+	if aliases := described.GetConfig().GetCustomSearchAttributeAliases(); err != nil || aliases["Keyword01"] != flow.TargetAttribute || aliases["Keyword02"] != flow.CallerAttribute {
+		t.Errorf("the attributes are in %v, %v; the server's indexes are for the app in Keyword01 and the caller in Keyword02", aliases, err)
+	}
 	again, err := directory.Client(t.Context(), org)
 	if err != nil || again != c {
 		t.Errorf("Client() again = %v, %v; want the same", again, err)

@@ -18,15 +18,16 @@ import (
 )
 
 // copyRuns multiplies one row of Temporal's visibility: other run ids, a second apart,
-// every tenth failed, every hundredth of another caller, each with an order of its own.
+// every fourth still open, every tenth failed, every hundredth of another caller, each
+// with an order of its own.
 const copyRuns = `WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 INSERT INTO executions_visibility (namespace_id, run_id, _version, start_time, execution_time, workflow_id, workflow_type_name, status,
 	close_time, history_length, history_size_bytes, execution_duration, state_transition_count, memo, encoding, task_queue,
 	search_attributes, parent_workflow_id, parent_run_id, root_workflow_id, root_run_id)
 SELECT r.namespace_id, printf('%%08x-0000-4000-8000-000000000000', i), r._version,
 	strftime('%%Y-%%m-%%d %%H:%%M:%%f', r.start_time, '-' || i || ' seconds') || '+00:00', r.execution_time,
-	r.workflow_id || i, r.workflow_type_name, CASE WHEN i %% 10 = 0 THEN 3 ELSE r.status END,
-	strftime('%%Y-%%m-%%d %%H:%%M:%%f', r.close_time, '-' || i || ' seconds') || '+00:00', r.history_length, r.history_size_bytes,
+	r.workflow_id || i, r.workflow_type_name, CASE WHEN i %% 4 = 1 THEN 1 WHEN i %% 10 = 0 THEN 3 ELSE r.status END,
+	CASE WHEN i %% 4 = 1 THEN NULL ELSE strftime('%%Y-%%m-%%d %%H:%%M:%%f', r.close_time, '-' || i || ' seconds') || '+00:00' END, r.history_length, r.history_size_bytes,
 	r.execution_duration, r.state_transition_count, r.memo, r.encoding, r.task_queue,
 	replace(CASE WHEN i %% 100 = 0 THEN replace(r.search_attributes, 'u_1', 'u_2') ELSE r.search_attributes END, 'order=seed', 'order=' || i),
 	r.parent_workflow_id, r.parent_run_id, r.root_workflow_id, r.root_run_id
@@ -95,26 +96,27 @@ func (f *fixture) measure(t *testing.T, total int, took map[string][]time.Durati
 			return err
 		}
 	}
-	deep := ""
+	deep := []string{""}
 	for range total / 100 / 2 {
-		res, err := f.client.ListRuns(owner, &schedulerv1.ListRunsRequest{TargetId: f.app, PageToken: deep, WithoutResults: true})
+		res, err := f.client.ListRuns(owner, &schedulerv1.ListRunsRequest{TargetId: f.app, PageToken: deep[len(deep)-1], WithoutResults: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		deep = res.GetNextPageToken()
+		deep = append(deep, res.GetNextPageToken())
 	}
 	now := time.Now()
 	cases := map[string]func(context.Context) error{
 		steady + "list: first page of 100 of an app":                 list(&schedulerv1.ListRunsRequest{TargetId: f.app}, 100),
 		steady + "list: first page of 100 of the organisation":       list(&schedulerv1.ListRunsRequest{}, 100),
-		steady + "list: the page in the middle of all":               list(&schedulerv1.ListRunsRequest{TargetId: f.app, PageToken: deep}, 100),
-		"search: one run by its label":                               list(&schedulerv1.ListRunsRequest{TargetId: f.app, Labels: []string{fmt.Sprintf("order=%d", total/2)}}, 1),
+		steady + "list: the page in the middle of all":               list(&schedulerv1.ListRunsRequest{TargetId: f.app, PageToken: deep[len(deep)-1]}, 100),
+		steady + "list: the page in the middle of the open ones":     list(&schedulerv1.ListRunsRequest{TargetId: f.app, PageToken: deep[len(deep)/4]}, 100),
+		steady + "search: one run by its label":                      list(&schedulerv1.ListRunsRequest{TargetId: f.app, Labels: []string{fmt.Sprintf("order=%d", total/2)}}, 1),
 		"search: 100 of a label that all have":                       list(&schedulerv1.ListRunsRequest{TargetId: f.app, Labels: []string{"team=red"}}, 100),
 		steady + "search: 10 of another caller, every hundredth run": list(&schedulerv1.ListRunsRequest{TargetId: f.app, StartedBy: "u_2", PageSize: 10}, 10),
 		steady + "search: 100 failed, every tenth run":               list(&schedulerv1.ListRunsRequest{TargetId: f.app, Status: schedulerv1.RunStatus_RUN_STATUS_FAILED}, 100),
 		steady + "search: the last minutes'":                         list(&schedulerv1.ListRunsRequest{TargetId: f.app, StartedAfter: timestamppb.New(now.Add(-20 * time.Minute)), PageSize: 50}, 50),
-		"search: what there is not, by workflow":                     list(&schedulerv1.ListRunsRequest{TargetId: f.app, Name: "Nothing"}, 0),
-		"search: what there is not, by label":                        list(&schedulerv1.ListRunsRequest{TargetId: f.app, Labels: []string{"order=none"}}, 0),
+		steady + "search: what there is not, by workflow":            list(&schedulerv1.ListRunsRequest{TargetId: f.app, Name: "Nothing"}, 0),
+		steady + "search: what there is not, by label":               list(&schedulerv1.ListRunsRequest{TargetId: f.app, Labels: []string{"order=none"}}, 0),
 		"count: all, by status": func(ctx context.Context) error {
 			res, err := f.ops.CountRuns(ctx, &schedulerv1.CountRunsRequest{})
 			if err == nil && res.GetCount() != int64(total)+1 {

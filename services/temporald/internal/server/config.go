@@ -62,6 +62,8 @@ var dynamic = map[string]any{
 	// A worker decides how many runs it begins by how many polls for them it makes; those
 	// for runs that go on are not to bring others.
 	"matching.priorityBacklogForwarding": false,
+	// Search attributes have one value each, as the server has it for its own SQLite.
+	"system.visibilityAllowList": false,
 	// One tenant on a laptop is not to be throttled when it looks at its own runs.
 	"frontend.namespaceRPS.visibility": 1000,
 }
@@ -77,9 +79,9 @@ func dynamicConfig() dynamicconfig.StaticClient {
 // database is the store's configuration. Pragmas are given without an underscore:
 // with one, the plugin passes them as unknown parameters and SQLite silently runs
 // without its write-ahead log.
-func database(file string) *config.SQL {
+func database(file, plugin string) *config.SQL {
 	return &config.SQL{
-		PluginName:   sqliteplugin.PluginName,
+		PluginName:   plugin,
 		DatabaseName: file,
 		MaxConns:     1, // more only collide
 		ConnectAttributes: map[string]string{
@@ -100,8 +102,11 @@ func serverConfig(cfg Config) (*config.Config, error) {
 	return &config.Config{
 		Global: config.Global{Membership: config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: host}},
 		Persistence: config.Persistence{
-			DefaultStore: sqliteplugin.PluginName, VisibilityStore: sqliteplugin.PluginName, NumHistoryShards: historyShards,
-			DataStores: map[string]config.DataStore{sqliteplugin.PluginName: {SQL: database(cfg.Database)}},
+			DefaultStore: sqliteplugin.PluginName, VisibilityStore: visibilityPlugin, NumHistoryShards: historyShards,
+			DataStores: map[string]config.DataStore{
+				sqliteplugin.PluginName: {SQL: database(cfg.Database, sqliteplugin.PluginName)},
+				visibilityPlugin:        {SQL: database(cfg.Database, visibilityPlugin)},
+			},
 		},
 		ClusterMetadata: &cluster.Config{
 			FailoverVersionIncrement: 10, MasterClusterName: clusterName, CurrentClusterName: clusterName,

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/membership/static"
+	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
@@ -93,7 +94,7 @@ func prepare(ctx context.Context, cfg Config) error {
 		}
 		namespaces = append(namespaces, namespace)
 	}
-	if err := sqlite.CreateNamespaces(database(cfg.Database), namespaces...); err != nil {
+	if err := sqlite.CreateNamespaces(database(cfg.Database, sqliteplugin.PluginName), namespaces...); err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
 	return nil
@@ -107,12 +108,12 @@ func makeSchema(ctx context.Context, file string) error {
 	if err := os.Remove(unfinished); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	store := database(unfinished)
+	store := database(unfinished, sqliteplugin.PluginName)
 	store.ConnectAttributes["journal_mode"] = "delete" // so that one file holds everything
 	if err := sqlite.SetupSchema(store); err != nil {
 		return fmt.Errorf("make the schema: %w", err)
 	}
-	if err := leaveOut(ctx, unfinished); err != nil {
+	if err := improve(ctx, unfinished); err != nil {
 		return fmt.Errorf("make the schema: %w", err)
 	}
 	return os.Rename(unfinished, file)
