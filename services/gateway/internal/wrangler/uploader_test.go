@@ -167,6 +167,7 @@ func (w *world) watched(t *testing.T) (requests func() []string, address string)
 		if *update && r.Method == http.MethodPut {
 			keep(t, r)
 		}
+		_ = http.NewResponseController(rw).EnableFullDuplex() // as httputil's proxy needs it for quick answers
 		proxy.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(server.Close)

@@ -47,7 +47,12 @@ func beginHTTP(s starter, path string) (*proxy, error) {
 		return nil, err
 	}
 	to := &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", number), Path: path}
-	return &proxy{child: c, url: to.String(), ReverseProxy: &httputil.ReverseProxy{
+	return &proxy{child: c, url: to.String(), ReverseProxy: passOn(to)}, nil
+}
+
+// passOn hands requests to a program as they are.
+func passOn(to *url.URL) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
 		FlushInterval: -1, // events are not held back
 		Rewrite: func(r *httputil.ProxyRequest) {
 			// Servers that look at Host take no foreign one.
@@ -57,7 +62,15 @@ func beginHTTP(s starter, path string) (*proxy, error) {
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			refuse(w, http.StatusBadGateway, "", codeEnded, "the program does not answer at its port")
 		},
-	}}, nil
+	}
+}
+
+// ServeHTTP passes a request on. Its body stays open while the answer is written: else it
+// is closed when the answer begins, and whoever looks there for its end a moment later
+// takes the connection down, in the middle of the answer.
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).EnableFullDuplex()
+	p.ReverseProxy.ServeHTTP(w, r)
 }
 
 // freePort finds a port that nobody has at the moment. Who loses a race for it ends, and
