@@ -18,8 +18,8 @@ import (
 )
 
 // copyRuns multiplies one row of Temporal's visibility: other run ids, a second apart,
-// every fourth still open, every tenth failed, every hundredth of another caller, each
-// with an order of its own.
+// every fourth still open, every tenth failed, every hundredth of another caller, every 200th of
+// another version, each with an order of its own.
 const copyRuns = `WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)
 INSERT INTO executions_visibility (namespace_id, run_id, _version, start_time, execution_time, workflow_id, workflow_type_name, status,
 	close_time, history_length, history_size_bytes, execution_duration, state_transition_count, memo, encoding, task_queue,
@@ -29,7 +29,7 @@ SELECT r.namespace_id, printf('%%08x-0000-4000-8000-000000000000', i), r._versio
 	r.workflow_id || i, r.workflow_type_name, CASE WHEN i %% 4 = 1 THEN 1 WHEN i %% 10 = 0 THEN 3 ELSE r.status END,
 	CASE WHEN i %% 4 = 1 THEN NULL ELSE strftime('%%Y-%%m-%%d %%H:%%M:%%f', r.close_time, '-' || i || ' seconds') || '+00:00' END, r.history_length, r.history_size_bytes,
 	r.execution_duration, r.state_transition_count, r.memo, r.encoding, r.task_queue,
-	replace(CASE WHEN i %% 100 = 0 THEN replace(r.search_attributes, 'u_1', 'u_2') ELSE r.search_attributes END, 'order=seed', 'order=' || i),
+	json_set(replace(CASE WHEN i %% 100 = 0 THEN replace(r.search_attributes, 'u_1', 'u_2') ELSE r.search_attributes END, 'order=seed', 'order=' || i), '$.Keyword03', CASE WHEN i %% 200 = 3 THEN '%s' ELSE 'ver_other' END),
 	r.parent_workflow_id, r.parent_run_id, r.root_workflow_id, r.root_run_id
 FROM n, executions_visibility r WHERE r.run_id = '%s'`
 
@@ -67,7 +67,7 @@ func TestVolume(t *testing.T) {
 	for _, total := range totals {
 		for have < total {
 			to := min(have+1000, total)
-			if _, err := db.ExecContext(t.Context(), fmt.Sprintf(copyRuns, have+1, to, seed.GetRunId())); err != nil {
+			if _, err := db.ExecContext(t.Context(), fmt.Sprintf(copyRuns, have+1, to, f.ver, seed.GetRunId())); err != nil {
 				t.Fatal(err)
 			}
 			have = to
@@ -113,6 +113,7 @@ func (f *fixture) measure(t *testing.T, total int, took map[string][]time.Durati
 		steady + "search: one run by its label":                      list(&schedulerv1.ListRunsRequest{TargetId: f.app, Labels: []string{fmt.Sprintf("order=%d", total/2)}}, 1),
 		"search: 100 of a label that all have":                       list(&schedulerv1.ListRunsRequest{TargetId: f.app, Labels: []string{"team=red"}}, 100),
 		steady + "search: 10 of another caller, every hundredth run": list(&schedulerv1.ListRunsRequest{TargetId: f.app, StartedBy: "u_2", PageSize: 10}, 10),
+		steady + "search: 5 of a version, every 200th run":           list(&schedulerv1.ListRunsRequest{TargetId: f.app, VersionId: f.ver, PageSize: 5}, 5),
 		steady + "search: 100 failed, every tenth run":               list(&schedulerv1.ListRunsRequest{TargetId: f.app, Status: schedulerv1.RunStatus_RUN_STATUS_FAILED}, 100),
 		steady + "search: the last minutes'":                         list(&schedulerv1.ListRunsRequest{TargetId: f.app, StartedAfter: timestamppb.New(now.Add(-20 * time.Minute)), PageSize: 50}, 50),
 		steady + "search: what there is not, by workflow":            list(&schedulerv1.ListRunsRequest{TargetId: f.app, Name: "Nothing"}, 0),

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// mostTypes bounds the parts of a statement over several types of workflows.
-	mostTypes = 8
+	// mostParts bounds the parts of a statement over several values.
+	mostParts = 8
 	// fewRuns is how many runs of a label are rather sorted than looked for among all.
 	fewRuns = 2000
 )
@@ -31,9 +31,9 @@ func conditions(e sqlparser.Expr) []condition {
 	case *sqlparser.AndExpr:
 		return append(conditions(e.Left), conditions(e.Right)...)
 	case *sqlparser.ParenExpr:
-		if _, ok := e.Expr.(*sqlparser.OrExpr); !ok {
-			return conditions(e.Expr)
-		}
+		return conditions(e.Expr)
+	case *sqlparser.OrExpr:
+		return []condition{{sql: "(" + sqlparser.String(e) + ")", oneOf: exclusive(equalities(e))}}
 	case *sqlparser.ComparisonExpr:
 		return append(ofEnd(e), comparison(e))
 	}
@@ -46,17 +46,54 @@ func comparison(e *sqlparser.ComparisonExpr) condition {
 		return c
 	}
 	column := sqlparser.String(e.Left)
-	if types, ok := e.Right.(sqlparser.ValTuple); ok && column == typeName && len(types) <= mostTypes {
+	if types, ok := e.Right.(sqlparser.ValTuple); ok && column == typeName {
 		for _, one := range types {
 			if same := column + " = " + sqlparser.String(one); !slices.Contains(c.oneOf, same) {
 				c.oneOf = append(c.oneOf, same)
 			}
 		}
 	}
+	if len(c.oneOf) > mostParts {
+		c.oneOf = nil
+	}
 	if found, ok := e.Right.(*sqlparser.Subquery); ok && column == "rowid" {
 		c.rows = sqlparser.String(found.Select)
 	}
 	return c
+}
+
+// equalities are the parts of an OR if each says that a column has a value, else none.
+func equalities(e sqlparser.Expr) []string {
+	switch e := e.(type) {
+	case *sqlparser.ParenExpr:
+		return equalities(e.Expr)
+	case *sqlparser.OrExpr:
+		left, right := equalities(e.Left), equalities(e.Right)
+		if left == nil || right == nil {
+			return nil
+		}
+		return append(left, right...)
+	case *sqlparser.ComparisonExpr:
+		if e.Operator == sqlparser.EqualStr {
+			return []string{sqlparser.String(e)}
+		}
+	}
+	return nil
+}
+
+// exclusive makes conditions of which several may hold such that at most one does.
+func exclusive(all []string) []string {
+	if len(all) > mostParts {
+		return nil
+	}
+	var only []string
+	for i, one := range all {
+		for _, before := range all[:i] {
+			one += " AND (" + before + ") IS NOT TRUE"
+		}
+		only = append(only, one)
+	}
+	return only
 }
 
 // ofEnd is what a condition on a time says of the expression that the indexes have for
@@ -71,9 +108,9 @@ func ofEnd(e *sqlparser.ComparisonExpr) []condition {
 	return nil
 }
 
-// byType makes a part for each type of workflow that is asked for: an index has each in
-// the order of lists, but not several.
-func byType(p part) []part {
+// byValue makes a part for each of several values: an index has the runs of each in the
+// order of lists, but not those of all.
+func byValue(p part) []part {
 	at := slices.IndexFunc(p.where, func(c condition) bool { return len(c.oneOf) > 0 })
 	if at < 0 {
 		return []part{p}

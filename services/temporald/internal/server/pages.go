@@ -37,7 +37,7 @@ const (
 // common, each read in the order of an index.
 func (s seeking) BuildSelectStmt(params *query.QueryParams[sqlparser.Expr], size int, token *sqlplugin.VisibilityPageToken) (string, []any) {
 	parts := []part{{where: conditions(params.QueryExpr), order: listOrder, limit: fmt.Sprint(size)}}
-	for _, split := range []func(part) []part{s.after(token), byType, byLabel} {
+	for _, split := range []func(part) []part{s.after(token), byValue, byLabel} {
 		var finer []part
 		for _, p := range parts {
 			finer = append(finer, split(p)...)

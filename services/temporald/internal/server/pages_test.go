@@ -29,7 +29,13 @@ var lists = []struct {
 	{where: app + " AND status = 2", plan: []string{"Keyword01=? AND status=?"}},
 	{where: app + " AND status = 1", plan: []string{"Keyword01=? AND status=?"}},
 	{where: app + " AND workflow_type_name = 'tool'", plan: []string{"Keyword01=? AND workflow_type_name=?"}},
-	{where: app + " AND (status = 1 OR status = 3)", plan: []string{"Keyword01=?"}},
+	{where: app + " AND (status = 1 OR status = 3)", plan: []string{"AND status=?", "AND status=?"}},
+	{where: app + " AND (status = 1 OR workflow_type_name = 'tool')", plan: []string{"AND status=?", "AND workflow_type_name=?"}},
+	{where: app + " AND (status = 1 OR status > 1)", plan: []string{"Keyword01=?"}},
+	{
+		where: app + " AND (Keyword03 = 'v_1' OR TemporalWorkerDeploymentVersion = 'app:v_1')",
+		plan:  []string{"Keyword03=?", "TemporalWorkerDeploymentVersion=?"},
+	},
 	{where: "namespace_id = 'n' AND Keyword01 IS NOT NULL AND status = 2", plan: []string{"INDEX by_status"}},
 	{where: "namespace_id = 'n' AND Keyword01 IS NOT NULL", plan: []string{"INDEX default_idx"}},
 	{where: app + " AND start_time >= '2026-01-02 03:04:06+00:00'", plan: []string{"<expr>"}},
@@ -103,7 +109,7 @@ func someRuns(t *testing.T, rows int) *sql.DB {
 		if _, err := tx.ExecContext(t.Context(), `INSERT INTO executions_visibility
 			(namespace_id, run_id, _version, start_time, execution_time, workflow_id, workflow_type_name, status, close_time, memo, encoding, task_queue, search_attributes)
 			VALUES ('n', ?, 1, ?, ?, 'w', ?, ?, ?, x'', '', '', ?)`, fmt.Sprintf("run-%04d", i*37%rows), start, start, kind, 1+min(i%3, 1), closed,
-			fmt.Sprintf(`{"Keyword01":"app","Keyword02":"u_%d","KeywordList01":"all=1♡few=%d"}`, i%4, i%5)); err != nil {
+			fmt.Sprintf(`{"Keyword01":"app","Keyword02":"u_%d","Keyword03":"v_%d","TemporalWorkerDeploymentVersion":"app:v_%d","KeywordList01":"all=1♡few=%d"}`, i%4, i%7, i%3, i%5)); err != nil {
 			t.Fatal(err)
 		}
 	}
