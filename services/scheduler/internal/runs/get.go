@@ -4,11 +4,13 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
 	enumspb "go.temporal.io/api/enums/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
+	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -26,7 +28,7 @@ func (s *Service) GetRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*
 	if req.GetRunId() == "" || req.GetWait().AsDuration() > 0 {
 		return s.getRun(ctx, req)
 	}
-	t, err := s.owner(ctx, req.GetTargetId(), "", req.GetRunId())
+	t, err := s.recentOwner(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +43,18 @@ func (s *Service) GetRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*
 		return nil, errNoRun
 	}
 	return &schedulerv1.GetRunResponse{Run: run}, nil
+}
+
+// recentOwner is owner for one who may be told what was so a moment ago.
+func (s *Service) recentOwner(ctx context.Context, req *schedulerv1.GetRunRequest) (store.Target, error) {
+	if _, err := uuid.Parse(req.GetRunId()); err != nil || req.GetTargetId() == "" {
+		return s.owner(ctx, req.GetTargetId(), "", req.GetRunId())
+	}
+	t, err := s.recent.target(ctx, req.GetTargetId(), s.deps.Store.Target)
+	if err != nil {
+		return store.Target{}, err
+	}
+	return t, t.VisibleTo(principal.From(ctx))
 }
 
 func (s *Service) getRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*schedulerv1.GetRunResponse, error) {

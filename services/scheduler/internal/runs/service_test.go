@@ -363,6 +363,10 @@ func TestRunsOfOthersAreNotThere(t *testing.T) {
 	if !fault.NotFound.Is(err) {
 		t.Errorf("GetRun() as another app's = %v, want not found", err)
 	}
+	if _, err := f.client.GetRun(f.ctx, &schedulerv1.GetRunRequest{TargetId: f.app, RunId: started.GetRunId()}); err != nil {
+		t.Error(err)
+	}
+	// What was told its owner a moment ago is not told a stranger.
 	stranger := principal.With(t.Context(), principal.Principal{Kind: principal.User, OrgID: "org_other"})
 	_, err = f.client.GetRun(stranger, &schedulerv1.GetRunRequest{TargetId: f.app, RunId: started.GetRunId()})
 	if !fault.NotFound.Is(err) {

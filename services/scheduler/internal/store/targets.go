@@ -170,10 +170,15 @@ func (s *Store) VisibleTarget(ctx context.Context, targetID string) (Target, err
 	if err != nil {
 		return Target{}, err
 	}
-	if !Sees(principal.From(ctx), t.OrgID) || t.Removing {
-		return Target{}, fault.NotFound.Errorf("no such app: %s", targetID)
+	return t, t.VisibleTo(principal.From(ctx))
+}
+
+// VisibleTo fails with fault.NotFound for whom VisibleTarget does not find the target.
+func (t Target) VisibleTo(p principal.Principal) error {
+	if !Sees(p, t.OrgID) || t.Removing {
+		return fault.NotFound.Errorf("no such app: %s", t.ID)
 	}
-	return t, nil
+	return nil
 }
 
 // Sees says whether a caller may see what belongs to an organisation.
