@@ -3,6 +3,8 @@ package server
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/temporalio/sqlparser"
 )
@@ -11,7 +13,9 @@ const (
 	// mostParts bounds the parts of a statement over several values.
 	mostParts = 8
 	// fewRuns is how many runs of a label are rather sorted than looked for among all.
-	fewRuns = 2000
+	fewRuns = 1000
+	// nearPages and nearRows are how far one looks, row by row, for a page of a label.
+	nearPages, nearRows = 3, 1000
 )
 
 // condition is one of those that must all hold.
@@ -126,8 +130,9 @@ func byValue(p part) []part {
 }
 
 // byLabel makes a part for each search of text, which starts from what was found and has
-// rows when that is little, and one for when all find much. SQLite does not know which,
-// and reads nothing where the limit is 0.
+// rows when that is little, and two for when all find much: one that looks each row up in
+// the list's order, if a page of them is near, and one that looks for rows among all that
+// were found. SQLite does not know which, and reads nothing where the limit is 0.
 func byLabel(p part) []part {
 	var parts []part
 	none := ""
@@ -136,24 +141,48 @@ func byLabel(p part) []part {
 			continue
 		}
 		few := fmt.Sprintf("(SELECT count(*) FROM (%s LIMIT %d)) <= %d", c.rows, fewRuns+1, fewRuns)
-		finer := p
-		finer.from, finer.where = " NOT INDEXED", slices.Clone(p.where)
-		for j, other := range finer.where {
-			if j != i && other.rows != "" {
-				finer.where[j].sql = "EXISTS (" + other.rows + " AND rowid = executions_visibility.rowid)"
-			}
-		}
-		finer.limit = fmt.Sprintf("iif(%s%s, %s, 0)", none, few, p.limit)
+		finer := p.lookingUp("executions_visibility.rowid", i)
+		finer.from, finer.limit = " NOT INDEXED", fmt.Sprintf("iif(%s%s, %s, 0)", none, few, p.limit)
 		parts, none = append(parts, finer), none+"NOT "+few+" AND "
 	}
 	if none == "" {
 		return []part{p}
 	}
-	p.where, p.limit = slices.Clone(p.where), fmt.Sprintf("iif(%strue, %s, 0)", none, p.limit)
-	for i, c := range p.where {
+	near, far := p.lookingUp("executions_visibility.rowid", -1), p
+	isNear := p.isNear()
+	near.limit = fmt.Sprintf("iif(%s%s, %s, 0)", none, isNear, p.limit)
+	far.where, far.limit = slices.Clone(p.where), fmt.Sprintf("iif(%sNOT %s, %s, 0)", none, isNear, p.limit)
+	for i, c := range far.where {
 		if c.rows != "" {
-			p.where[i].sql = "+" + c.sql // the + keeps SQLite from starting there
+			far.where[i].sql = "+" + c.sql // the + keeps SQLite from starting there
 		}
 	}
-	return append(parts, p)
+	return append(parts, near, far)
+}
+
+// lookingUp looks rows up in what searches of text find, one by one, but for one search.
+func (p part) lookingUp(row string, but int) part {
+	p.where = slices.Clone(p.where)
+	for i, c := range p.where {
+		if i != but && c.rows != "" {
+			p.where[i].sql = fmt.Sprintf("EXISTS (%s AND rowid = %s)", c.rows, row)
+		}
+	}
+	return p
+}
+
+// isNear says whether a page is found among the next few rows of the list, of which each
+// costs a look into the index of text, some 10 to 30 µs.
+func (p part) isNear() string {
+	next, looks := p, []string{"true"}
+	next.where, next.limit = nil, strconv.Itoa(min(nearPages*p.size, nearRows))
+	for i, c := range p.lookingUp("next.id", -1).where {
+		if p.where[i].rows == "" {
+			next.where = append(next.where, c)
+		} else {
+			looks = append(looks, c.sql)
+		}
+	}
+	return fmt.Sprintf("(SELECT count(*) FROM (SELECT 1 FROM (%s) AS next WHERE %s LIMIT %d)) >= %d",
+		next.statement("rowid AS id"), strings.Join(looks, " AND "), p.size, p.size)
 }

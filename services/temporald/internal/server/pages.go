@@ -36,7 +36,7 @@ const (
 // BuildSelectStmt is one statement for a page: the first rows of parts that have none in
 // common, each read in the order of an index.
 func (s seeking) BuildSelectStmt(params *query.QueryParams[sqlparser.Expr], size int, token *sqlplugin.VisibilityPageToken) (string, []any) {
-	parts := []part{{where: conditions(params.QueryExpr), order: listOrder, limit: fmt.Sprint(size)}}
+	parts := []part{{where: conditions(params.QueryExpr), order: listOrder, size: size, limit: fmt.Sprint(size)}}
 	for _, split := range []func(part) []part{s.after(token), byValue, byLabel} {
 		var finer []part
 		for _, p := range parts {
@@ -45,9 +45,12 @@ func (s seeking) BuildSelectStmt(params *query.QueryParams[sqlparser.Expr], size
 		parts = finer
 	}
 	var args []any
+	if token != nil {
+		args = []any{token.RunID}
+	}
 	statements := make([]string, 0, len(parts))
 	for _, p := range parts {
-		statements, args = append(statements, p.statement()), append(args, p.args...)
+		statements = append(statements, p.statement(strings.Join(sqlplugin.DbFields, ", ")))
 	}
 	if len(parts) == 1 {
 		return statements[0], args
@@ -60,17 +63,17 @@ func (s seeking) BuildSelectStmt(params *query.QueryParams[sqlparser.Expr], size
 type part struct {
 	from         string // a hint on how to read the table
 	where        []condition
-	args         []any
+	size         int
 	order, limit string
 }
 
-func (p part) statement() string {
+func (p part) statement(columns string) string {
 	where := []string{"true"}
 	for _, c := range p.where {
 		where = append(where, c.sql)
 	}
 	return fmt.Sprintf("SELECT %s FROM executions_visibility%s WHERE %s ORDER BY %s LIMIT %s",
-		strings.Join(sqlplugin.DbFields, ", "), p.from, strings.Join(where, " AND "), p.order, p.limit)
+		columns, p.from, strings.Join(where, " AND "), p.order, p.limit)
 }
 
 func (p part) and(all ...string) part {
@@ -88,15 +91,13 @@ func (s seeking) after(token *sqlplugin.VisibilityPageToken) func(part) []part {
 			return []part{p}
 		}
 		end, start := s.literal(token.CloseTime), s.literal(token.StartTime)
-		later := fmt.Sprintf("(%s < %s OR %s = %s AND %s > ?)", startTime, start, startTime, start, runID)
+		later := fmt.Sprintf("(%s < %s OR %s = %s AND %s > ?1)", startTime, start, startTime, start, runID)
 		if token.CloseTime.Before(noEnd) {
-			p = p.and(ends+" <= "+end, fmt.Sprintf("(%s < %s OR %s)", ends, end, later))
-			p.args = []any{token.RunID}
-			return []part{p}
+			return []part{p.and(ends+" <= "+end, fmt.Sprintf("(%s < %s OR %s)", ends, end, later))}
 		}
 		// All open runs have the same end: what leads into the index is their start.
 		open := p.and(ends+" = "+end, startTime+" <= "+start, later)
-		open.args, open.order = []any{token.RunID}, startTime+" DESC, "+runID
+		open.order = startTime + " DESC, " + runID
 		return []part{open, p.and(ends + " < " + end)}
 	}
 }

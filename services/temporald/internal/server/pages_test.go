@@ -44,22 +44,27 @@ var lists = []struct {
 		where: app + " AND (workflow_type_name IN ('tool', 'none', 'tool', 'class') AND status = 1)",
 		plan:  []string{"Keyword01=? AND ", "Keyword01=? AND ", "Keyword01=? AND "},
 	},
-	{where: app, labels: []string{"few=1"}, plan: []string{"PRIMARY KEY", "Keyword01=?"}},
-	{where: app, labels: []string{"all=1", "few=1"}, plan: []string{"PRIMARY KEY", "PRIMARY KEY", "Keyword01=?"}},
+	// Of a label: from what few have; whether a page is near, and from there; else among all.
+	{where: app, labels: []string{"few=1"}, plan: append([]string{"PRIMARY KEY"}, four("Keyword01=?")...)},
+	{where: app, labels: []string{"all=1"}, plan: append([]string{"PRIMARY KEY"}, four("Keyword01=?")...)},
+	{where: app, labels: []string{"all=1", "few=1"}, plan: append([]string{"PRIMARY KEY", "PRIMARY KEY"}, four("Keyword01=?")...)},
 	{
 		where: app + " AND workflow_type_name IN ('tool', 'class')", labels: []string{"all=1"},
-		plan: []string{"PRIMARY KEY", "workflow_type_name=?", "PRIMARY KEY", "workflow_type_name=?"},
+		plan: slices.Concat([]string{"PRIMARY KEY"}, four("workflow_type_name=?"), []string{"PRIMARY KEY"}, four("workflow_type_name=?")),
 	},
+	{where: app, labels: []string{"old=true"}, plan: append([]string{"PRIMARY KEY"}, four("Keyword01=?")...)},
 }
 
-const pageSize = 97
+func four(same string) []string { return slices.Repeat([]string{same}, 4) }
+
+const pageSize = 197
 
 func TestPagesAreWholeAndFoundAtOnce(t *testing.T) {
 	t.Parallel()
-	db := someRuns(t, fewRuns+500)
+	db := someRuns(t, fewRuns+1500)
 	for _, list := range lists {
 		t.Run(fmt.Sprint(list.where, list.labels), func(t *testing.T) {
-			stmt, args := statement(t, original(t), list.where, list.labels, 2*fewRuns, nil)
+			stmt, args := statement(t, original(t), list.where, list.labels, 4*fewRuns, nil)
 			whole, _ := page(t, db, stmt, args)
 			if len(whole) < 10 {
 				t.Fatalf("only %d runs", len(whole))
@@ -109,7 +114,7 @@ func someRuns(t *testing.T, rows int) *sql.DB {
 		if _, err := tx.ExecContext(t.Context(), `INSERT INTO executions_visibility
 			(namespace_id, run_id, _version, start_time, execution_time, workflow_id, workflow_type_name, status, close_time, memo, encoding, task_queue, search_attributes)
 			VALUES ('n', ?, 1, ?, ?, 'w', ?, ?, ?, x'', '', '', ?)`, fmt.Sprintf("run-%04d", i*37%rows), start, start, kind, 1+min(i%3, 1), closed,
-			fmt.Sprintf(`{"Keyword01":"app","Keyword02":"u_%d","Keyword03":"v_%d","TemporalWorkerDeploymentVersion":"app:v_%d","KeywordList01":"all=1♡few=%d"}`, i%4, i%7, i%3, i%5)); err != nil {
+			fmt.Sprintf(`{"Keyword01":"app","Keyword02":"u_%d","Keyword03":"v_%d","TemporalWorkerDeploymentVersion":"app:v_%d","KeywordList01":"all=1♡few=%d♡old=%t"}`, i%4, i%7, i%3, i%5, i < fewRuns+100)); err != nil {
 			t.Fatal(err)
 		}
 	}
