@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/google/uuid"
 	enumspb "go.temporal.io/api/enums/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -47,7 +46,7 @@ func (s *Service) GetRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*
 
 // recentOwner is owner for one who may be told what was so a moment ago.
 func (s *Service) recentOwner(ctx context.Context, req *schedulerv1.GetRunRequest) (store.Target, error) {
-	if _, err := uuid.Parse(req.GetRunId()); err != nil || req.GetTargetId() == "" {
+	if req.GetTargetId() == "" {
 		return s.owner(ctx, req.GetTargetId(), "", req.GetRunId())
 	}
 	t, err := s.recent.target(ctx, req.GetTargetId(), s.deps.Store.Target)
