@@ -27,6 +27,7 @@ func TestBothDatabases(t *testing.T) {
 		t.Run("a duplicate key is told", func(t *testing.T) { duplicateIsTold(t, db) })
 		t.Run("concurrent increments all count", func(t *testing.T) { incrementsCount(t, db) })
 		t.Run("statements are run again, many at once", func(t *testing.T) { statementsAgain(t, db) })
+		t.Run("transactions run statements again", func(t *testing.T) { transactionsAgain(t, db) })
 		t.Run("more statements than are kept", func(t *testing.T) { manyStatements(t, db) })
 		t.Run("a signal follows a commit", func(t *testing.T) { signalFollows(t, db) })
 	})
@@ -82,6 +83,36 @@ func statementsAgain(t *testing.T, db *sqldb.DB) {
 	}
 	if _, err := db.Exec(t.Context(), `INSERT INTO nowhere (k) VALUES (?)`, "x"); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("a wrong statement: %v", err)
+	}
+}
+
+// transactionsAgain adds in several transactions, one of which is taken back, and sees in
+// each what it has changed itself: the first compiles, the others find it done.
+func transactionsAgain(t *testing.T, db *sqldb.DB) {
+	back, kept := errors.New("back"), 0
+	for i, want := range []error{nil, back, nil, nil} {
+		err := db.Tx(t.Context(), func(tx *sqldb.Tx) error {
+			for n := range 3 {
+				_, err := tx.Exec(t.Context(), `INSERT INTO t (k, n) VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET n = t.n + excluded.n`, "sum", n)
+				if err != nil {
+					return err
+				}
+			}
+			var sum int
+			if err := tx.QueryRow(t.Context(), `SELECT n FROM t WHERE k = ?`, "sum").Scan(&sum); err != nil {
+				return err
+			}
+			if sum != kept+3 {
+				t.Errorf("transaction %d reads %d, want %d", i, sum, kept+3)
+			}
+			return want
+		})
+		if !errors.Is(err, want) {
+			t.Fatalf("Tx() = %v, want %v", err, want)
+		}
+		if want == nil {
+			kept += 3
+		}
 	}
 }
 

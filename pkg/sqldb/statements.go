@@ -9,10 +9,10 @@ import (
 // mostStatements bounds how many texts of statements are kept prepared.
 const mostStatements = 256
 
-// statements keep what is asked outside of transactions prepared: to compile a short
-// statement takes SQLite as long as to run it. A connection has one set of rows open at
-// a time there, so no statement is used twice at once on one. Postgres' driver does so
-// by itself.
+// statements keep what is asked prepared: to compile a short statement takes SQLite as
+// long as to run it. No statement is used twice at once on a connection: outside of
+// transactions it has one set of rows open at a time, and inside of them those that leave
+// rows open are run as they are. Postgres' driver does so by itself.
 type statements struct {
 	db *sql.DB
 

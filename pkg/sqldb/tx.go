@@ -19,6 +19,9 @@ type Tx struct {
 	tx      *sql.Tx
 	dialect dialect
 	signal  bool
+	writes  *statements
+	// unknown are statements to prepare for the next transactions.
+	unknown []string
 }
 
 // Tx runs f in a transaction and commits when f returns nil. A transaction that
@@ -45,8 +48,9 @@ func (db *DB) once(ctx context.Context, f func(*Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
+	tx := &Tx{tx: inner, dialect: db.dialect, writes: db.writes}
+	defer tx.learn(ctx)
 	defer inner.Rollback() //nolint:errcheck // does nothing after a commit
-	tx := &Tx{tx: inner, dialect: db.dialect}
 	if err := f(tx); err != nil {
 		return err
 	}
@@ -66,8 +70,34 @@ func (db *DB) poke() {
 	}
 }
 
+// learn prepares what the transaction ran for the first time, once it has left the
+// connection to others: SQLite has one that writes.
+func (t *Tx) learn(ctx context.Context) {
+	for _, query := range t.unknown {
+		t.writes.of(ctx, query) //nolint:sqlclosecheck // kept as long as the database
+	}
+}
+
+// known finds a statement that is prepared already; nil where it is to be run as it is.
+func (t *Tx) known(ctx context.Context, query string) *sql.Stmt {
+	if t.writes == nil {
+		return nil
+	}
+	kept, full := t.writes.find(query) //nolint:sqlclosecheck // kept as long as the database
+	if kept != nil {
+		return t.tx.StmtContext(ctx, kept)
+	}
+	if !full {
+		t.unknown = append(t.unknown, query)
+	}
+	return nil
+}
+
 // Exec runs a statement.
 func (t *Tx) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if kept := t.known(ctx, query); kept != nil { //nolint:sqlclosecheck // closed with the transaction
+		return kept.ExecContext(ctx, args...)
+	}
 	return t.tx.ExecContext(ctx, t.dialect.rebind(query), args...)
 }
 
@@ -78,6 +108,9 @@ func (t *Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, e
 
 // QueryRow reads one row, the transaction's own changes included.
 func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	if kept := t.known(ctx, query); kept != nil { //nolint:sqlclosecheck // closed with the transaction
+		return kept.QueryRowContext(ctx, args...)
+	}
 	return t.tx.QueryRowContext(ctx, t.dialect.rebind(query), args...)
 }
 

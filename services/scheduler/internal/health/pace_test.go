@@ -52,18 +52,17 @@ func TestASlowRunIsReportedUntilItEnds(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, quick())
 	now := time.Now()
-	for i := range 12 { // they take a second, or two with a minute of waiting
-		run := w.ran("Usual", runs.Completed, time.Hour-time.Duration(i)*time.Second, time.Second)
-		if i == 0 {
-			w.asks(run, now.Add(-time.Hour), now.Add(-time.Hour+500*time.Millisecond))
-		}
+	for i := range 11 { // they take a minute
+		w.ran("Usual", runs.Completed, time.Hour-time.Duration(i)*time.Second, time.Minute)
 	}
-	slow := w.ran("Usual", "", 10*time.Second, 0)
-	w.ran("Usual", "", time.Second, 0) // not yet
+	patient := w.ran("Usual", runs.Completed, time.Hour, 3*time.Minute) // with two of waiting
+	w.asks(patient, now.Add(-time.Hour), now.Add(-58*time.Minute))
+	slow := w.ran("Usual", "", 10*time.Minute, 0)
+	w.ran("Usual", "", time.Minute, 0) // not yet
 	asking := w.ran("Usual", "", time.Hour, 0)
-	w.asks(asking, now.Add(-time.Minute), time.Time{})
-	asked := w.ran("Usual", "", time.Minute, 0)
-	w.asks(asked, now.Add(-time.Minute), now.Add(-time.Second))
+	w.asks(asking, now.Add(-time.Hour), time.Time{})
+	asked := w.ran("Usual", "", time.Hour, 0)
+	w.asks(asked, now.Add(-time.Hour), now.Add(-time.Minute))
 	w.ran("New", "", time.Hour, 0) // nothing to compare with
 	c, found := w.sees(health.WorkflowSlow)
 	if !found || !slices.Equal(c.RunIDs, []string{slow}) || c.Subject != "Usual" || c.Runs != 1 {
