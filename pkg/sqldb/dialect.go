@@ -12,6 +12,7 @@ type dialect struct {
 	name      string // also the folder of migrations
 	goose     goose.Dialect
 	numbered  bool // placeholders are $1, $2 …
+	fileSync  bool // a connection says whether its commits wait for the disk
 	isCollide func(error) bool
 }
 

@@ -1,6 +1,7 @@
 package sqldb_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,6 +29,7 @@ func TestBothDatabases(t *testing.T) {
 		t.Run("concurrent increments all count", func(t *testing.T) { incrementsCount(t, db) })
 		t.Run("statements are run again, many at once", func(t *testing.T) { statementsAgain(t, db) })
 		t.Run("transactions run statements again", func(t *testing.T) { transactionsAgain(t, db) })
+		t.Run("a transaction ahead of the disk", func(t *testing.T) { aheadOfTheDisk(t, db) })
 		t.Run("more statements than are kept", func(t *testing.T) { manyStatements(t, db) })
 		t.Run("a signal follows a commit", func(t *testing.T) { signalFollows(t, db) })
 	})
@@ -116,6 +118,23 @@ func transactionsAgain(t *testing.T, db *sqldb.DB) {
 	}
 }
 
+// aheadOfTheDisk commits, fails, and commits again.
+func aheadOfTheDisk(t *testing.T, db *sqldb.DB) {
+	for i, want := range []error{nil, errors.New("boom"), nil} {
+		err := db.TxAhead(t.Context(), func(tx *sqldb.Tx) error {
+			_, err := tx.Exec(t.Context(), `INSERT INTO t (k, n) VALUES (?, ?)`, fmt.Sprintf("ahead %d", i), 1)
+			return errors.Join(err, want)
+		})
+		if !errors.Is(err, want) {
+			t.Errorf("TxAhead() = %v, want %v", err, want)
+		}
+	}
+	var rows int
+	if err := db.QueryRow(t.Context(), `SELECT COUNT(*) FROM t WHERE k LIKE 'ahead %'`).Scan(&rows); err != nil || rows != 2 {
+		t.Errorf("%d rows, %v; want the two that were committed", rows, err)
+	}
+}
+
 func manyStatements(t *testing.T, db *sqldb.DB) {
 	for i := range 300 {
 		var n int
@@ -190,6 +209,41 @@ func signalFollows(t *testing.T, db *sqldb.DB) {
 	case <-db.Commits():
 	default:
 		t.Fatal("no signal after the commit")
+	}
+}
+
+// TestOnlyAheadDoesNotWaitForTheDisk asks SQLite, in transactions that end in all ways.
+func TestOnlyAheadDoesNotWaitForTheDisk(t *testing.T) {
+	t.Parallel()
+	const normal, full = 1, 2
+	db := dbtest.SQLite(t, migrations)
+	ctx, leave := context.WithCancel(t.Context())
+	waits := func(want int, end error) func(*sqldb.Tx) error {
+		return func(tx *sqldb.Tx) error {
+			rows, err := tx.Query(t.Context(), "PRAGMA synchronous")
+			if err != nil {
+				return err
+			}
+			got := -1
+			if rows.Next() {
+				err = rows.Scan(&got)
+			}
+			if err := errors.Join(err, rows.Close()); err != nil || got != want {
+				t.Errorf("synchronous is %d, %v; want %d", got, err, want)
+			}
+			if errors.Is(end, context.Canceled) {
+				leave()
+			}
+			return end
+		}
+	}
+	for _, end := range []error{nil, errors.New("boom"), context.Canceled} {
+		if err := db.TxAhead(ctx, waits(normal, end)); !errors.Is(err, end) {
+			t.Errorf("TxAhead() = %v, want %v", err, end)
+		}
+		if err := db.Tx(t.Context(), waits(full, nil)); err != nil {
+			t.Errorf("Tx() = %v", err)
+		}
 	}
 }
 

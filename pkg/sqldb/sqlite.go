@@ -11,7 +11,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-var sqliteDialect = dialect{name: "sqlite", goose: goose.DialectSQLite3, isCollide: isBusy}
+var sqliteDialect = dialect{name: "sqlite", goose: goose.DialectSQLite3, fileSync: true, isCollide: isBusy}
 
 // openSQLite opens a file with one writer and a pool of readers, which is what
 // SQLite's write-ahead log allows. A commit is on disk when it returns.

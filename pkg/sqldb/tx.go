@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -28,9 +29,23 @@ type Tx struct {
 // collides with another (a serialization failure, a busy file) is run again, at
 // most ten times in all, so f must not have effects of its own.
 func (db *DB) Tx(ctx context.Context, f func(*Tx) error) error {
+	return db.repeat(ctx, func() error { return db.once(ctx, f) })
+}
+
+// TxAhead is Tx without waiting for the disk: its commit is there after a crash of the
+// process, but until the next one of Tx a loss of power may take it back. It is for what
+// is known from elsewhere, too, and is no safer there. On Postgres it is Tx.
+func (db *DB) TxAhead(ctx context.Context, f func(*Tx) error) error {
+	if !db.dialect.fileSync {
+		return db.Tx(ctx, f)
+	}
+	return db.repeat(ctx, func() error { return db.ahead(ctx, f) })
+}
+
+func (db *DB) repeat(ctx context.Context, once func() error) error {
 	wait := firstWait
 	for attempt := 1; ; attempt++ {
-		err := db.once(ctx, f)
+		err := once()
 		if err == nil || attempt == attempts || !db.dialect.collides(err) {
 			return err
 		}
@@ -43,14 +58,45 @@ func (db *DB) Tx(ctx context.Context, f func(*Tx) error) error {
 	}
 }
 
+// beginner is a database, or one connection to it.
+type beginner interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
 func (db *DB) once(ctx context.Context, f func(*Tx) error) error {
-	inner, err := db.write.BeginTx(ctx, nil)
+	tx := &Tx{dialect: db.dialect, writes: db.writes}
+	defer tx.learn(ctx)
+	return db.commit(ctx, db.write, tx, f)
+}
+
+// ahead is once on a connection that does not wait for the disk meanwhile
+// (https://sqlite.org/pragma.html#pragma_synchronous).
+func (db *DB) ahead(ctx context.Context, f func(*Tx) error) (err error) {
+	tx := &Tx{dialect: db.dialect, writes: db.writes}
+	defer tx.learn(ctx)
+	conn, err := db.write.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
-	tx := &Tx{tx: inner, dialect: db.dialect, writes: db.writes}
-	defer tx.learn(ctx)
+	defer conn.Close() //nolint:errcheck // goes back to the pool
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer func() {
+		if _, bad := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); bad != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the next one is new
+		}
+	}()
+	return db.commit(ctx, conn, tx, f)
+}
+
+func (db *DB) commit(ctx context.Context, on beginner, tx *Tx, f func(*Tx) error) error {
+	inner, err := on.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
 	defer inner.Rollback() //nolint:errcheck // does nothing after a commit
+	tx.tx = inner
 	if err := f(tx); err != nil {
 		return err
 	}

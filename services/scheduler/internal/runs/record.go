@@ -41,7 +41,7 @@ func (r *Recorder) Started(ctx context.Context, run store.Run) error {
 }
 
 func (r *Recorder) startedAll(ctx context.Context, runs []store.Run) error {
-	return r.store.Tx(ctx, func(tx *sqldb.Tx) error {
+	return r.store.TxAhead(ctx, func(tx *sqldb.Tx) error {
 		for _, run := range runs {
 			if err := r.begin(ctx, tx, run); err != nil {
 				return err

@@ -38,6 +38,12 @@ func New(db *sqldb.DB) *Store { return &Store{db: db} }
 // Tx runs f in a transaction; f may run again when the database asks for it.
 func (s *Store) Tx(ctx context.Context, f func(*sqldb.Tx) error) error { return s.db.Tx(ctx, f) }
 
+// TxAhead is Tx for what Temporal knows, too, and does not keep safer: it does not wait
+// for the disk.
+func (s *Store) TxAhead(ctx context.Context, f func(*sqldb.Tx) error) error {
+	return s.db.TxAhead(ctx, f)
+}
+
 // querier is a database or a transaction in it.
 type querier interface {
 	Exec(ctx context.Context, query string, args ...any) (sql.Result, error)
