@@ -27,6 +27,9 @@ const (
 	// DefaultDeadline bounds a unary call whose caller set no deadline; it is above
 	// the longest call we promise, a deploy of 300 s.
 	DefaultDeadline = 330 * time.Second
+	// workers is how many goroutines of a server wait for calls: a new one begins each call
+	// with a small stack, which SQLite and Temporal's client make it copy again and again.
+	workers = 32
 )
 
 // ServerOptions are what every room's server is made with.
@@ -34,6 +37,7 @@ func ServerOptions(log *slog.Logger) []grpc.ServerOption {
 	c := chain{log: log, deadline: DefaultDeadline}
 	return []grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
+		grpc.NumStreamWorkers(workers),
 		grpc.ChainUnaryInterceptor(c.unary),
 		grpc.ChainStreamInterceptor(c.stream),
 		grpc.MaxRecvMsgSize(MaxMessage),

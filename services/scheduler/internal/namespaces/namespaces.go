@@ -73,9 +73,13 @@ func options(cfg Config, namespace string) client.Options {
 		HostPort: cfg.Address, Namespace: namespace, Identity: "agentcloud-scheduler",
 		Logger:                  log.NewStructuredLogger(cfg.Log),
 		WorkerHeartbeatInterval: -1, // nobody reads them
-		ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{
-			grpc.WithChainUnaryInterceptor(headroom.Start), grpc.WithConnectParams(Redial),
-		}},
+		ConnectionOptions: client.ConnectionOptions{
+			DialOptions: []grpc.DialOption{
+				grpc.WithChainUnaryInterceptor(headroom.Start), grpc.WithConnectParams(Redial),
+			},
+			// It is near: to make a message smaller takes longer than to send it.
+			GrpcCompression: &client.GrpcCompressionNone{},
+		},
 	}
 }
 
