@@ -27,15 +27,16 @@ type Deps struct {
 // Service keeps the rules and applies them.
 type Service struct {
 	schedulerv1.UnimplementedPrioritiesServiceServer
-	deps Deps
+	deps  Deps
+	known *known
 }
 
 // NewService returns a Service on deps, which must be complete.
-func NewService(deps Deps) *Service { return &Service{deps: deps} }
+func NewService(deps Deps) *Service { return &Service{deps: deps, known: newKnown(deps.Now)} }
 
 // Of is what a caller gets of the queues of a target.
 func (s *Service) Of(ctx context.Context, p principal.Principal, t store.Target) (Share, error) {
-	rules, err := s.deps.Store.PriorityRulesFor(ctx, t.OrgID, t.AppID, keyOf(p))
+	rules, err := s.known.rules(ctx, t.OrgID, t.AppID, keyOf(p), s.deps.Store.PriorityRulesFor)
 	if err != nil {
 		return Share{}, err
 	}
@@ -71,6 +72,7 @@ func (s *Service) PutPriorityRule(ctx context.Context, req *schedulerv1.PutPrior
 		}
 		return s.changed(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: rule.ID, OrgId: rule.OrgID})
 	})
+	s.known.forget()
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +108,7 @@ func (s *Service) DeletePriorityRule(ctx context.Context, req *schedulerv1.Delet
 		}
 		return s.changed(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: req.GetRuleId(), OrgId: admin.OrgID, Deleted: true})
 	})
+	s.known.forget()
 	if err != nil {
 		return nil, err
 	}
