@@ -11,9 +11,12 @@ import (
 	_ "modernc.org/sqlite" // the driver that the server's own plugin uses
 )
 
-// rare finds the column of an index over a search attribute that few runs have: those
-// prepared for attributes of one's own, and those of schedules, batches and pauses.
-var rare = regexp.MustCompile(`\(namespace_id, ((?:Temporal(?:LowCardinality)?)?(?:Bool|Datetime|Double|Int|Keyword)\d\d|BatcherUser|TemporalScheduled\w+|TemporalSchedulePaused|TemporalPauseInfo),`)
+// rare finds the column of an index over what many runs do not have: search attributes
+// prepared for one's own, those of schedules, batches and pauses, what a run gets with its
+// first step or its end, and parents.
+var rare = regexp.MustCompile(`\(namespace_id, ((?:Temporal(?:LowCardinality)?)?(?:Bool|Datetime|Double|Int|Keyword)\d\d` +
+	`|BatcherUser|TemporalScheduled\w+|TemporalSchedulePaused|TemporalPauseInfo|TemporalNamespaceDivision|TemporalWork\w+` +
+	`|history_\w+|execution_duration|state_transition_count|parent_\w+),`)
 
 // improve fits the server's own indexes of runs to one file and to our lists.
 func improve(ctx context.Context, file string) error {
@@ -22,13 +25,12 @@ func improve(ctx context.Context, file string) error {
 		return err
 	}
 	defer db.Close() //nolint:errcheck // what counts are the commits
-	return errors.Join(leaveOut(ctx, db), combine(ctx, db), estimate(ctx, db))
+	return errors.Join(leaveOut(ctx, db), searchChanged(ctx, db), combine(ctx, db), estimate(ctx, db))
 }
 
-// leaveOut makes indexes over rare search attributes leave out the runs that have none.
-// Each move of a run writes its row of the visibility store anew, and with it some 45
-// entries that say nothing. Only comparisons with a value look there, which these
-// indexes serve as before.
+// leaveOut makes indexes over what is rare leave out the runs that have none. Each move of
+// a run writes its row of the visibility store anew, and with it some 55 entries that say
+// nothing. Only comparisons with a value look there, which these indexes serve as before.
 func leaveOut(ctx context.Context, db *sql.DB) error {
 	indexes, err := indexesOn(ctx, db, "executions_visibility")
 	if err != nil {
@@ -124,20 +126,7 @@ func rowsEach(columns []string) string {
 
 // columnsOf are the columns of an index, in order.
 func columnsOf(ctx context.Context, db *sql.DB, index string) ([]string, error) {
-	rows, err := db.QueryContext(ctx, "SELECT coalesce(name, '') FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno", index)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // read only
-	var all []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		all = append(all, name)
-	}
-	return all, rows.Err()
+	return names(ctx, db, "SELECT coalesce(name, '') FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno", index)
 }
 
 // indexesOn are the statements that made a table's indexes, by name.
