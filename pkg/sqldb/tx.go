@@ -23,6 +23,7 @@ type Tx struct {
 	writes  *statements
 	// unknown are statements to prepare for the next transactions.
 	unknown []string
+	after   []func()
 }
 
 // Tx runs f in a transaction and commits when f returns nil. A transaction that
@@ -106,6 +107,9 @@ func (db *DB) commit(ctx context.Context, on beginner, tx *Tx, f func(*Tx) error
 	if tx.signal {
 		db.poke()
 	}
+	for _, f := range tx.after {
+		f()
+	}
 	return nil
 }
 
@@ -159,6 +163,9 @@ func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
 	}
 	return t.tx.QueryRowContext(ctx, t.dialect.rebind(query), args...)
 }
+
+// AfterCommit runs f when the transaction has committed, before whoever made it goes on.
+func (t *Tx) AfterCommit(f func()) { t.after = append(t.after, f) }
 
 // SignalCommit asks for a signal on DB.Commits when the transaction has committed.
 func (t *Tx) SignalCommit() { t.signal = true }

@@ -2,6 +2,7 @@ package priorities
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -11,11 +12,17 @@ import (
 	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/memo"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
-// maxRules is how many rules an organisation may have.
-const maxRules = 1000
+const (
+	// maxRules is how many rules an organisation may have.
+	maxRules = 1000
+	// knownFresh is how late a rule counts that was changed at another replica.
+	knownFresh = time.Second
+	mostKnown  = 4096
+)
 
 // Deps is everything a Service needs from outside.
 type Deps struct {
@@ -27,16 +34,22 @@ type Deps struct {
 // Service keeps the rules and applies them.
 type Service struct {
 	schedulerv1.UnimplementedPrioritiesServiceServer
-	deps  Deps
-	known *known
+	deps Deps
+	// known are the rules for a caller, which each start needs.
+	known *memo.Memo[[]store.PriorityRule]
 }
 
 // NewService returns a Service on deps, which must be complete.
-func NewService(deps Deps) *Service { return &Service{deps: deps, known: newKnown(deps.Now)} }
+func NewService(deps Deps) *Service {
+	return &Service{deps: deps, known: memo.New[[]store.PriorityRule](mostKnown, knownFresh, deps.Now)}
+}
 
 // Of is what a caller gets of the queues of a target.
 func (s *Service) Of(ctx context.Context, p principal.Principal, t store.Target) (Share, error) {
-	rules, err := s.known.rules(ctx, t.OrgID, t.AppID, keyOf(p), s.deps.Store.PriorityRulesFor)
+	caller := keyOf(p)
+	rules, err := s.known.Get(ctx, strings.Join([]string{t.OrgID, t.AppID, caller}, "\x00"), func(ctx context.Context) ([]store.PriorityRule, error) {
+		return s.deps.Store.PriorityRulesFor(ctx, t.OrgID, t.AppID, caller)
+	})
 	if err != nil {
 		return Share{}, err
 	}
@@ -72,7 +85,7 @@ func (s *Service) PutPriorityRule(ctx context.Context, req *schedulerv1.PutPrior
 		}
 		return s.changed(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: rule.ID, OrgId: rule.OrgID})
 	})
-	s.known.forget()
+	s.known.Forget()
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +121,7 @@ func (s *Service) DeletePriorityRule(ctx context.Context, req *schedulerv1.Delet
 		}
 		return s.changed(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: req.GetRuleId(), OrgId: admin.OrgID, Deleted: true})
 	})
-	s.known.forget()
+	s.known.Forget()
 	if err != nil {
 		return nil, err
 	}

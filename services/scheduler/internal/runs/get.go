@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/fault"
-	"github.com/mcpagentcloud/agentcloud/pkg/principal"
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -49,11 +48,7 @@ func (s *Service) recentOwner(ctx context.Context, req *schedulerv1.GetRunReques
 	if req.GetTargetId() == "" {
 		return s.owner(ctx, req.GetTargetId(), "", req.GetRunId())
 	}
-	t, err := s.recent.target(ctx, req.GetTargetId(), s.deps.Store.Target)
-	if err != nil {
-		return store.Target{}, err
-	}
-	return t, t.VisibleTo(principal.From(ctx))
+	return s.deps.Store.RecentTarget(ctx, req.GetTargetId())
 }
 
 func (s *Service) getRun(ctx context.Context, req *schedulerv1.GetRunRequest) (*schedulerv1.GetRunResponse, error) {

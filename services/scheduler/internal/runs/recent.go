@@ -2,7 +2,6 @@ package runs
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
 const (
@@ -32,14 +30,7 @@ type recent struct {
 	flight singleflight.Group
 	// closes counts the runs that closed: what was read before one is not kept after it.
 	closes atomic.Int64
-	// targets are those of the runs, for as long as the status of an open one.
-	targets *lru.Cache[string, knownTarget]
-	now     func() time.Time
-}
-
-type knownTarget struct {
-	target store.Target
-	until  time.Time
+	now    func() time.Time
 }
 
 type told struct {
@@ -49,23 +40,10 @@ type told struct {
 
 func newRecent(now func() time.Time) *recent {
 	cache, err := lru.New[string, told](recentRuns)
-	targets, badSize := lru.New[string, knownTarget](recentRuns)
-	if err != nil || badSize != nil {
-		panic(errors.Join(err, badSize)) // the size is a constant above zero
+	if err != nil {
+		panic(err) // the size is a constant above zero
 	}
-	return &recent{told: cache, targets: targets, now: now}
-}
-
-// target returns what is known of a target, or loads it.
-func (r *recent) target(ctx context.Context, targetID string, load func(context.Context, string) (store.Target, error)) (store.Target, error) {
-	if known, ok := r.targets.Get(targetID); ok && r.now().Before(known.until) {
-		return known.target, nil
-	}
-	t, err := load(ctx, targetID)
-	if err == nil {
-		r.targets.Add(targetID, knownTarget{target: t, until: r.now().Add(openFresh)})
-	}
-	return t, err
+	return &recent{told: cache, now: now}
 }
 
 // get returns what is known of a run, or loads it once for all who ask.

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
-	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
 
 // loader counts how often a run is read.
@@ -61,29 +60,6 @@ func TestRecent(t *testing.T) {
 				t.Errorf("%d reads, want %d", l.reads, test.want)
 			}
 		})
-	}
-}
-
-func TestTargetsAreRememberedForAMoment(t *testing.T) {
-	t.Parallel()
-	now, reads := time.Now(), 0
-	r := newRecent(func() time.Time { return now })
-	load := func(_ context.Context, id string) (store.Target, error) {
-		reads++
-		if id == "" {
-			return store.Target{}, errors.New("away")
-		}
-		return store.Target{ID: id}, nil
-	}
-	for _, step := range []struct {
-		id    string
-		later time.Duration
-		reads int
-	}{{"a", 0, 1}, {"a", openFresh - 1, 1}, {"b", 0, 2}, {"a", 1, 3}, {"", 0, 4}, {"", 0, 5}} {
-		now = now.Add(step.later)
-		if got, err := r.target(t.Context(), step.id, load); got.ID != step.id || (err == nil) != (step.id != "") || reads != step.reads {
-			t.Errorf("target(%q) = %v, %v after %d reads, want %d", step.id, got.ID, err, reads, step.reads)
-		}
 	}
 }
 

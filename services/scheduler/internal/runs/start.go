@@ -111,7 +111,7 @@ func (s *Service) prepare(ctx context.Context, req *schedulerv1.StartRunRequest)
 // resolve finds what a name means on a version of a target, and what it takes; version is
 // as a start asks for it.
 func (s *Service) resolve(ctx context.Context, targetID, version string, run *start) (known signature, err error) {
-	if run.target, err = s.deps.Store.VisibleTarget(ctx, targetID); err != nil {
+	if run.target, err = s.deps.Store.RecentTarget(ctx, targetID); err != nil {
 		return known, err
 	}
 	if run.target.Live == "" {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mcpagentcloud/agentcloud/pkg/sqldb"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/memo"
 )
 
 //go:embed migrations
@@ -30,10 +31,16 @@ func Migrations() fs.FS {
 }
 
 // Store keeps the scheduler's rows.
-type Store struct{ db *sqldb.DB }
+type Store struct {
+	db *sqldb.DB
+	// targets are those that RecentTarget was asked for.
+	targets *memo.Memo[Target]
+}
 
 // New returns a Store on db.
-func New(db *sqldb.DB) *Store { return &Store{db: db} }
+func New(db *sqldb.DB) *Store {
+	return &Store{db: db, targets: memo.New[Target](mostTargets, targetFresh, time.Now)}
+}
 
 // Tx runs f in a transaction; f may run again when the database asks for it.
 func (s *Store) Tx(ctx context.Context, f func(*sqldb.Tx) error) error { return s.db.Tx(ctx, f) }

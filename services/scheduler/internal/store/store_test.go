@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -387,6 +388,48 @@ func TestInstancesAreKnownByHashUntilForgotten(t *testing.T) {
 	})
 }
 
+func TestARecentTargetKnowsWhatCounts(t *testing.T) {
+	each(t, func(t *testing.T, s *store.Store) {
+		ctx := principal.With(t.Context(), principal.Principal{Kind: principal.Service})
+		sees := func(live string, found bool) {
+			t.Helper()
+			for range 2 { // read, and remembered
+				got, err := s.RecentTarget(ctx, "app_1")
+				if (err == nil) != found || err != nil && !fault.NotFound.Is(err) || got.Live != live {
+					t.Errorf("RecentTarget() = %+v, %v; want version %q live, found %v", got, err, live, found)
+				}
+			}
+		}
+		sees("", false)
+		begin(t, s, version("ver_1", 1))
+		sees("", true)
+		switchTo(t, s, "ver_1", now)
+		sees("ver_1", true)
+		begin(t, s, version("ver_2", 2))
+		boom := errors.New("boom")
+		err := s.Tx(t.Context(), func(tx *sqldb.Tx) error {
+			_, err := s.Switch(t.Context(), tx, "app_1", "ver_2", now)
+			return errors.Join(err, boom)
+		})
+		if !errors.Is(err, boom) {
+			t.Fatal(err)
+		}
+		sees("ver_1", true)
+		switchTo(t, s, "ver_2", now.Add(time.Second))
+		sees("ver_2", true)
+		if _, err := s.MarkRemoving(t.Context(), "app_1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.RecentTarget(ctx, "app_1"); !fault.NotFound.Is(err) {
+			t.Errorf("RecentTarget() of one that is being removed = %v, want not found", err)
+		}
+		if err := s.DeleteTarget(t.Context(), "app_1"); err != nil {
+			t.Fatal(err)
+		}
+		sees("", false)
+	})
+}
+
 func TestStrangersSeeNothing(t *testing.T) {
 	each(t, func(t *testing.T, s *store.Store) {
 		begin(t, s, version("ver_1", 1))
@@ -409,6 +452,9 @@ func TestStrangersSeeNothing(t *testing.T) {
 			_, err := s.VisibleTarget(principal.With(t.Context(), tt.who), "app_1")
 			if tt.want && err != nil || !tt.want && !fault.NotFound.Is(err) {
 				t.Errorf("%s: VisibleTarget() = %v, want visible %v", desc, err, tt.want)
+			}
+			if _, recent := s.RecentTarget(principal.With(t.Context(), tt.who), "app_1"); (recent == nil) != tt.want {
+				t.Errorf("%s: RecentTarget() = %v, want visible %v", desc, recent, tt.want)
 			}
 		}
 		if err := s.DeleteTarget(t.Context(), "app_1"); err != nil {

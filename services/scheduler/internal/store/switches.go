@@ -22,6 +22,7 @@ func (s *Store) Switch(ctx context.Context, tx *sqldb.Tx, targetID, versionID st
 	if again || err != nil {
 		return again, err
 	}
+	tx.AfterCommit(s.targets.Forget)
 	for _, step := range []struct {
 		query string
 		args  []any

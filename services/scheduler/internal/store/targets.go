@@ -33,6 +33,12 @@ func scanTarget(row scanner) (Target, error) {
 	return t, err
 }
 
+const (
+	// targetFresh is how old a target may be that RecentTarget returns.
+	targetFresh = 100 * time.Millisecond
+	mostTargets = 4096
+)
+
 // Target finds a target; it fails with fault.NotFound.
 func (s *Store) Target(ctx context.Context, targetID string) (Target, error) {
 	return findTarget(ctx, s.db, targetID)
@@ -88,6 +94,7 @@ func (s *Store) Orgs(ctx context.Context) ([]string, error) {
 // is new. replaces names the pending version that is known to be over; when another
 // one is pending, it fails with fault.Conflict and returns that one.
 func (s *Store) BeginDeploy(ctx context.Context, v Version, replaces string, now time.Time) (pending string, err error) {
+	defer s.targets.Forget()
 	err = s.Tx(ctx, func(tx *sqldb.Tx) error {
 		pending, err = beginDeploy(ctx, tx, v, replaces, now)
 		return err
@@ -137,11 +144,13 @@ func overtaken(ctx context.Context, tx *sqldb.Tx, t Target, v Version) error {
 
 // MarkRemoving says that the target is on its way out; false when it is not there.
 func (s *Store) MarkRemoving(ctx context.Context, targetID string) (bool, error) {
+	defer s.targets.Forget()
 	return changed(s.db.Exec(ctx, `UPDATE targets SET removing = 1 WHERE target_id = ?`, targetID))
 }
 
 // DeleteTarget forgets everything of a target.
 func (s *Store) DeleteTarget(ctx context.Context, targetID string) error {
+	defer s.targets.Forget()
 	return s.Tx(ctx, func(tx *sqldb.Tx) error {
 		_, err := tx.Exec(ctx, `DELETE FROM batch_items WHERE batch_id IN (SELECT batch_id FROM batches WHERE target_id = ?)`, targetID)
 		if err != nil {
@@ -167,6 +176,17 @@ func (s *Store) DeleteTarget(ctx context.Context, targetID string) error {
 // does not tell a stranger's target from one that is not there.
 func (s *Store) VisibleTarget(ctx context.Context, targetID string) (Target, error) {
 	t, err := s.Target(ctx, targetID)
+	if err != nil {
+		return Target{}, err
+	}
+	return t, t.VisibleTo(principal.From(ctx))
+}
+
+// RecentTarget is VisibleTarget of a moment ago, for what is asked often: it knows which
+// version is live, and whether the target is being removed, but of what another replica
+// changed it may hear 100 ms later.
+func (s *Store) RecentTarget(ctx context.Context, targetID string) (Target, error) {
+	t, err := s.targets.Get(ctx, targetID, func(ctx context.Context) (Target, error) { return s.Target(ctx, targetID) })
 	if err != nil {
 		return Target{}, err
 	}
