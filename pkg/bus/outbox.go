@@ -20,8 +20,7 @@ const (
 	// relayPoll finds what another replica's transactions left, or a lost signal.
 	relayPoll = time.Second
 	sendLimit = 10 * time.Second
-	// relayPause lets events gather that come soon after others. They are deleted together,
-	// since each commit waits for the disk, and whoever writes meanwhile waits for it.
+	// relayPause lets events gather that come soon after others: they are deleted together.
 	relayPause = 50 * time.Millisecond
 )
 
@@ -116,13 +115,14 @@ func (b *Bus) relayBatch(ctx context.Context, db *sqldb.DB) (int, error) {
 	return sent, errors.Join(err, forget(ctx, db, letters[:sent]))
 }
 
-// forget deletes what is sent, with one commit for all: each waits for the disk, and
-// others for it.
+// forget deletes what is sent, with one commit for all, which does not wait for the disk:
+// others would wait for it. What comes back after a loss of power is sent again, under the
+// same message id.
 func forget(ctx context.Context, db *sqldb.DB, sent []letter) error {
 	if len(sent) == 0 {
 		return nil
 	}
-	err := db.Tx(ctx, func(tx *sqldb.Tx) error {
+	err := db.TxAhead(ctx, func(tx *sqldb.Tx) error {
 		for _, l := range sent {
 			if _, err := tx.Exec(ctx, `DELETE FROM outbox WHERE seq = ?`, l.seq); err != nil {
 				return err
