@@ -72,7 +72,7 @@ func (db *DB) once(ctx context.Context, f func(*Tx) error) error {
 
 // ahead is once on a connection that does not wait for the disk meanwhile
 // (https://sqlite.org/pragma.html#pragma_synchronous).
-func (db *DB) ahead(ctx context.Context, f func(*Tx) error) (err error) {
+func (db *DB) ahead(ctx context.Context, f func(*Tx) error) error {
 	tx := &Tx{dialect: db.dialect, writes: db.writes}
 	defer tx.learn(ctx)
 	conn, err := db.write.Conn(ctx)
@@ -80,14 +80,14 @@ func (db *DB) ahead(ctx context.Context, f func(*Tx) error) (err error) {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer conn.Close() //nolint:errcheck // goes back to the pool
-	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
 	defer func() {
 		if _, bad := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); bad != nil {
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // the next one is new
 		}
 	}()
+	if _, err := conn.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
 	return db.commit(ctx, conn, tx, f)
 }
 
