@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-func TestRareAttributesAreFoundByTheirIndexes(t *testing.T) {
-	t.Parallel()
+// withSchema opens a new file as the server makes it.
+func withSchema(t *testing.T) *sql.DB {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "temporal.db")
 	if err := makeSchema(t.Context(), file); err != nil {
 		t.Fatal(err)
@@ -18,6 +19,12 @@ func TestRareAttributesAreFoundByTheirIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestRareAttributesAreFoundByTheirIndexes(t *testing.T) {
+	t.Parallel()
+	db := withSchema(t)
 	indexes, err := indexesOn(t.Context(), db, "executions_visibility")
 	if err != nil {
 		t.Fatal(err)

@@ -1,23 +1,11 @@
 package server
 
-import (
-	"database/sql"
-	"path/filepath"
-	"testing"
-)
+import "testing"
 
 // TestWordsAreFoundAsRunsChange writes runs as the server does, with and without labels.
 func TestWordsAreFoundAsRunsChange(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "temporal.db")
-	if err := makeSchema(t.Context(), file); err != nil {
-		t.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", "file:"+file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := withSchema(t)
 	count := func(query string, args ...any) (n int) {
 		t.Helper()
 		if err := db.QueryRowContext(t.Context(), query, args...).Scan(&n); err != nil {
