@@ -14,7 +14,7 @@ import (
 var sqliteDialect = dialect{name: "sqlite", goose: goose.DialectSQLite3, fileSync: true, isCollide: isBusy}
 
 // openSQLite opens a file with one writer and a pool of readers, which is what
-// SQLite's write-ahead log allows. A commit is on disk when it returns.
+// SQLite's write-ahead log allows. A commit is on disk when it returns, but for TxAhead's.
 func openSQLite(path string) (*DB, error) {
 	write, err := sql.Open("sqlite", sqliteAddress(path, "immediate"))
 	if err != nil {
