@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -27,9 +28,10 @@ const (
 	// DefaultDeadline bounds a unary call whose caller set no deadline; it is above
 	// the longest call we promise, a deploy of 300 s.
 	DefaultDeadline = 330 * time.Second
-	// workers is how many goroutines of a server wait for calls: a new one begins each call
-	// with a small stack, which SQLite and Temporal's client make it copy again and again.
-	workers = 32
+	// workersPerCPU is how many goroutines of a server wait for calls: a new one begins each
+	// call with a small stack, which SQLite and Temporal's client make it copy again and
+	// again. More of them keep more memory than they save time.
+	workersPerCPU = 4
 )
 
 // ServerOptions are what every room's server is made with.
@@ -37,7 +39,7 @@ func ServerOptions(log *slog.Logger) []grpc.ServerOption {
 	c := chain{log: log, deadline: DefaultDeadline}
 	return []grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
-		grpc.NumStreamWorkers(workers),
+		grpc.NumStreamWorkers(workersPerCPU * uint32(runtime.GOMAXPROCS(0))), //nolint:gosec // a number of processors
 		grpc.ChainUnaryInterceptor(c.unary),
 		grpc.ChainStreamInterceptor(c.stream),
 		grpc.MaxRecvMsgSize(MaxMessage),
