@@ -36,19 +36,25 @@ func leaveOut(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
+	var statements []string
+	for name, made := range indexes {
+		if column := rare.FindStringSubmatch(made); column != nil { // a name and a text that the schema has
+			statements = append(statements, fmt.Sprintf("DROP INDEX %s; %s WHERE %s IS NOT NULL", name, made, column[1]))
+		}
+	}
+	return together(ctx, db, statements)
+}
+
+// together runs statements in one transaction.
+func together(ctx context.Context, db *sql.DB, statements []string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // committed, or not at all
-	for name, made := range indexes {
-		column := rare.FindStringSubmatch(made)
-		if column == nil {
-			continue
-		}
-		// A name and a text that the schema has.
-		if _, err := tx.ExecContext(ctx, fmt.Sprintf("DROP INDEX %s; %s WHERE %s IS NOT NULL", name, made, column[1])); err != nil {
-			return fmt.Errorf("index %s: %w", name, err)
+	for _, statement := range statements {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
 		}
 	}
 	return tx.Commit()

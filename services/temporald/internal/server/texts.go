@@ -24,17 +24,7 @@ func searchChanged(ctx context.Context, db *sql.DB) error {
 		}
 		statements = append(statements, triggers(table, columns)...)
 	}
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() //nolint:errcheck // committed, or not at all
-	for _, statement := range statements {
-		if _, err := tx.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
-		}
-	}
-	return tx.Commit()
+	return together(ctx, db, statements)
 }
 
 // triggers keep an index of the words in columns.
