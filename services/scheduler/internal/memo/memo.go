@@ -7,16 +7,17 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// Memo has values of one kind by key.
+// Memo has values of one kind by key. The library's LRU of values that expire would wake up
+// a hundred times in each one's life, also when nobody asks.
 type Memo[V any] struct {
 	fresh time.Duration
 	now   func() time.Time
 
 	mu    sync.Mutex
-	known *lru.Cache[string, entry[V]]
+	known *simplelru.LRU[string, entry[V]]
 	// changes counts the calls of Forget: what was read before one is not kept after it.
 	changes int
 }
@@ -28,7 +29,7 @@ type entry[V any] struct {
 
 // New returns a Memo of up to size values, each of which is as old as fresh at most.
 func New[V any](size int, fresh time.Duration, now func() time.Time) *Memo[V] {
-	known, err := lru.New[string, entry[V]](size)
+	known, err := simplelru.NewLRU[string, entry[V]](size, nil)
 	if err != nil {
 		panic(err) // the size is a constant above zero
 	}

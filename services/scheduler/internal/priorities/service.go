@@ -85,7 +85,6 @@ func (s *Service) PutPriorityRule(ctx context.Context, req *schedulerv1.PutPrior
 		}
 		return s.changed(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: rule.ID, OrgId: rule.OrgID})
 	})
-	s.known.Forget()
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +120,6 @@ func (s *Service) DeletePriorityRule(ctx context.Context, req *schedulerv1.Delet
 		}
 		return s.changed(ctx, tx, &schedulerv1.PriorityRuleChanged{RuleId: req.GetRuleId(), OrgId: admin.OrgID, Deleted: true})
 	})
-	s.known.Forget()
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +131,7 @@ func (s *Service) changed(ctx context.Context, tx *sqldb.Tx, news *schedulerv1.P
 	if err := s.deps.Store.LookAgain(ctx, tx, news.GetOrgId()); err != nil {
 		return err
 	}
+	tx.AfterCommit(s.known.Forget)
 	return bus.Put(ctx, tx, news)
 }
 

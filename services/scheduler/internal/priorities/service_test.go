@@ -23,7 +23,8 @@ func TestRulesAreTheAdministratorsBusiness(t *testing.T) {
 	if _, err := s.BeginDeploy(t.Context(), store.Version{ID: "ver_1", TargetID: app, AppID: app, OrgID: org, Number: 1}, "", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	service := NewService(Deps{Store: s, Now: time.Now, NewID: id.PriorityRule.New})
+	now := time.Now() // nothing that is remembered grows old
+	service := NewService(Deps{Store: s, Now: func() time.Time { return now }, NewID: id.PriorityRule.New})
 	client := schedulerv1.NewPrioritiesServiceClient(grpctest.Serve(t, func(r grpc.ServiceRegistrar) {
 		schedulerv1.RegisterPrioritiesServiceServer(r, service)
 	}))
@@ -48,15 +49,20 @@ func TestRulesAreTheAdministratorsBusiness(t *testing.T) {
 			t.Errorf("%s: PutPriorityRule() = %v, want kind %v", name, err, refused.want)
 		}
 	}
+	gets := func(want Share) {
+		t.Helper()
+		got, err := service.Of(t.Context(), principal.From(member), store.Target{ID: app, AppID: app, OrgID: org})
+		if err != nil || got != want {
+			t.Errorf("Of(member) = %+v, %v; want %+v", got, err, want)
+		}
+	}
+	usual := share(principal.From(member), nil)
+	gets(usual)
 	put, err := client.PutPriorityRule(admin, rule)
 	if err != nil {
 		t.Fatal(err)
 	}
-	target := store.Target{ID: app, AppID: app, OrgID: org}
-	got, err := service.Of(t.Context(), principal.From(member), target)
-	if want := (Share{Key: "u_2", Weight: 2, Highest: 1}); err != nil || got != want {
-		t.Errorf("Of(member) = %+v, %v; want %+v", got, err, want)
-	}
+	gets(Share{Key: "u_2", Weight: 2, Highest: 1}) // at once, though what was before is remembered
 	for name, who := range map[string]context.Context{"member": member, "stranger": stranger} {
 		listed, err := client.ListPriorityRules(who, &schedulerv1.ListPriorityRulesRequest{})
 		if want := name == "member"; err != nil || (len(listed.GetRules()) == 1) != want {
@@ -72,4 +78,5 @@ func TestRulesAreTheAdministratorsBusiness(t *testing.T) {
 	if _, err := client.DeletePriorityRule(admin, gone); err != nil {
 		t.Error(err)
 	}
+	gets(usual)
 }

@@ -94,7 +94,6 @@ func (s *Store) Orgs(ctx context.Context) ([]string, error) {
 // is new. replaces names the pending version that is known to be over; when another
 // one is pending, it fails with fault.Conflict and returns that one.
 func (s *Store) BeginDeploy(ctx context.Context, v Version, replaces string, now time.Time) (pending string, err error) {
-	defer s.targets.Forget()
 	err = s.Tx(ctx, func(tx *sqldb.Tx) error {
 		pending, err = beginDeploy(ctx, tx, v, replaces, now)
 		return err
@@ -150,8 +149,8 @@ func (s *Store) MarkRemoving(ctx context.Context, targetID string) (bool, error)
 
 // DeleteTarget forgets everything of a target.
 func (s *Store) DeleteTarget(ctx context.Context, targetID string) error {
-	defer s.targets.Forget()
 	return s.Tx(ctx, func(tx *sqldb.Tx) error {
+		tx.AfterCommit(s.targets.Forget)
 		_, err := tx.Exec(ctx, `DELETE FROM batch_items WHERE batch_id IN (SELECT batch_id FROM batches WHERE target_id = ?)`, targetID)
 		if err != nil {
 			return fmt.Errorf("delete batches of %s: %w", targetID, err)
