@@ -22,7 +22,8 @@ import (
 
 // Dialer knows where the rooms are. It keeps one connection to each.
 type Dialer struct {
-	target func(room string) (string, error)
+	target  func(room string) (string, error)
+	process *Process // nil: every room is elsewhere
 
 	mu     sync.Mutex
 	conns  map[string]*grpc.ClientConn
@@ -41,6 +42,12 @@ func Sockets(dir string) *Dialer {
 		}
 		return "unix:" + path, nil
 	})
+}
+
+// Within has d call rooms that process serves there.
+func (d *Dialer) Within(process *Process) *Dialer {
+	d.process = process
+	return d
 }
 
 // Addresses finds each room at its host:port.
@@ -73,6 +80,9 @@ func (d *Dialer) Dial(room string) (*grpc.ClientConn, error) {
 		return nil, err
 	}
 	opts := append(rpc.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if d.process != nil {
+		opts = append(opts, grpc.WithChainUnaryInterceptor(d.process.caller(room)))
+	}
 	conn, err := grpc.NewClient(target, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", room, err)

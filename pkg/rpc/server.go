@@ -49,6 +49,11 @@ func ServerOptions(log *slog.Logger) []grpc.ServerOption {
 	}
 }
 
+// UnaryInterceptor is that of ServerOptions, for calls that come without a socket.
+func UnaryInterceptor(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return chain{log: log, deadline: DefaultDeadline}.unary
+}
+
 type chain struct {
 	log      *slog.Logger
 	deadline time.Duration

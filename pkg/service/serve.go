@@ -15,6 +15,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/mesh"
 	"github.com/mcpagentcloud/agentcloud/pkg/rpc"
 )
 
@@ -39,7 +40,11 @@ func Serve(ctx context.Context, lis net.Listener, svc Service, env Env, opts Ser
 	state.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING) // until the room has said otherwise
 	healthv1.RegisterHealthServer(server, state)
 	reflection.Register(server)
-	svc.Register(server)
+	room := mesh.NewRoom(server, rpc.UnaryInterceptor(env.Log))
+	svc.Register(room)
+	if env.Process != nil {
+		env.Process.Join(env.Name, room)
+	}
 
 	// Background work outlives ctx by the drain, so that calls which still run find it.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -53,7 +58,7 @@ func Serve(ctx context.Context, lis net.Listener, svc Service, env Env, opts Ser
 		case <-ctx.Done():
 		case <-failed.Done():
 		}
-		drain(svc, server, state, env, max(opts.Drain, 0))
+		drain(svc, server, room, state, env, max(opts.Drain, 0))
 		stopWork()
 		return nil
 	})
@@ -81,7 +86,7 @@ func runGuarded(ctx context.Context, svc Service) (err error) {
 	return fmt.Errorf("background work: %w", err)
 }
 
-func drain(svc Service, server *grpc.Server, state *health.Server, env Env, limit time.Duration) {
+func drain(svc Service, server *grpc.Server, room *mesh.Room, state *health.Server, env Env, limit time.Duration) {
 	if limit == 0 {
 		limit = defaultDrain
 	}
@@ -95,6 +100,7 @@ func drain(svc Service, server *grpc.Server, state *health.Server, env Env, limi
 	}
 	stopped := make(chan struct{})
 	go func() {
+		room.Leave(ctx)
 		server.GracefulStop()
 		close(stopped)
 	}()

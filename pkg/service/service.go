@@ -45,6 +45,8 @@ type Env struct {
 	Log *slog.Logger
 	// Mesh finds the neighbours.
 	Mesh *mesh.Dialer
+	// Process has the neighbours that run in this process, too; nil: there are none.
+	Process *mesh.Process
 	// Bus carries facts.
 	Bus *bus.Bus
 	// OpenDB opens the room's own database and brings it up to migrations.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mcpagentcloud/agentcloud/pkg/mesh"
 	"github.com/mcpagentcloud/agentcloud/services/cli/localcloud"
 )
 
@@ -52,12 +53,14 @@ type cloud struct {
 	ports  ports
 	bus    *natsServer
 	say    *progress
+	// process is the rooms that run here.
+	process *mesh.Process
 }
 
 // Up runs the cloud until ctx ends, then drains it. It fails when the folder is in
 // use, when something does not start, and when a part breaks.
 func Up(ctx context.Context, cfg Config) (err error) {
-	c := &cloud{cfg: cfg, say: newProgress(cfg.Progress)}
+	c := &cloud{cfg: cfg, say: newProgress(cfg.Progress), process: mesh.NewProcess()}
 	if c.folder, err = openFolder(cfg.Data); err != nil {
 		return err
 	}
