@@ -42,6 +42,10 @@ type Options struct {
 	NATS []nats.Option
 	// Replicas of each stream: 1, or 3 in a cluster. Zero means 1.
 	Replicas int
+	// Settle is how long the server may have what it has acknowledged in memory only. An
+	// event stays in its outbox for so long, and is sent again when everything ends before.
+	// It is for one process on one file of SQLite. Zero: what is acknowledged is on disk.
+	Settle time.Duration
 }
 
 // Bus is a connection. It is usable while NATS is away: calls wait for their context.
@@ -50,6 +54,7 @@ type Bus struct {
 	stream   jetstream.JetStream
 	log      *slog.Logger
 	replicas int
+	settle   time.Duration
 	patience patience
 
 	mu    sync.Mutex
@@ -79,7 +84,7 @@ func Connect(opts Options) (*Bus, error) {
 		conn.Close()
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	return &Bus{conn: conn, stream: stream, log: log, replicas: max(1, opts.Replicas), patience: ordinary}, nil
+	return &Bus{conn: conn, stream: stream, log: log, replicas: max(1, opts.Replicas), settle: opts.Settle, patience: ordinary}, nil
 }
 
 // Conn is the plain connection.

@@ -178,6 +178,39 @@ func TestEventsOutliveAKilledServer(t *testing.T) {
 
 // A handler that did its work and died before it said so gets the event again, and
 // sees in its own transaction that there is nothing left to do.
+func TestEventsAreKeptUntilTheyHaveSettled(t *testing.T) {
+	t.Parallel()
+	server, db := bustest.Start(t), dbtest.SQLite(t, nil)
+	b := server.Bus(t)
+	bus.Settle(b, time.Hour)
+	var got inbox
+	end := consume(t, b, func(_ context.Context, event proto.Message) error { got.add(event); return nil })
+	stop := relay(t, b, db)
+	put(t, db, "one", nil)
+	got.want(t, "one")
+	put(t, db, "two", nil)
+	got.want(t, "one", "two")
+	if n := waiting(t, db); n != 2 {
+		t.Fatalf("%d events are kept, want 2", n)
+	}
+	stop()
+	end()
+	server.Lose()
+	server.Restart(t)
+
+	b = server.Bus(t)
+	bus.Settle(b, time.Millisecond)
+	var again inbox
+	consume(t, b, func(_ context.Context, event proto.Message) error { again.add(event); return nil })
+	relay(t, b, db)
+	again.want(t, "one", "two")
+	for deadline := time.Now().Add(patience); waiting(t, db) > 0; time.Sleep(5 * time.Millisecond) { // until the relay's next turn
+		if time.Now().After(deadline) {
+			t.Fatalf("%d events are kept for ever", waiting(t, db))
+		}
+	}
+}
+
 func TestWorkIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	dbtest.Run(t, nil, func(t *testing.T, db *sqldb.DB) {

@@ -9,3 +9,6 @@ func Hurry(b *Bus, tries uint64) {
 
 // Backoff is the ordinary wait after a number of tries.
 func Backoff(tries uint64) time.Duration { return ordinary.backoff(tries) }
+
+// Settle has a Bus keep what is sent in its outbox for a while.
+func Settle(b *Bus, d time.Duration) { b.settle = d }

@@ -14,16 +14,24 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/cli/localcloud"
 )
 
-const busStart = 20 * time.Second
+const (
+	busStart = 20 * time.Second
+	// busSync is how often NATS writes to the disk what it has acknowledged, and busSettle
+	// how long it surely has by then: a sync for each event took a tenth of a run's start.
+	busSync   = 2 * time.Second
+	busSettle = 10 * time.Second
+)
 
 // natsServer is the bus in this process.
 type natsServer struct{ *server.Server }
 
-// startBus runs NATS with JetStream on files. What it has acknowledged is on disk.
-// With one process per room it listens on loopback, for whoever has the token.
+// startBus runs NATS with JetStream on files. What it has acknowledged outlives a kill, and
+// a loss of power after busSync; events stay in their outboxes until then.
+// With one process per room it listens on loopback, for whoever has the token, and has on
+// disk what it has acknowledged.
 func (c *cloud) startBus() error {
 	options := &server.Options{
-		ServerName: "agentcloud", JetStream: true, StoreDir: c.folder.path("nats"), SyncAlways: true,
+		ServerName: "agentcloud", JetStream: true, StoreDir: c.folder.path("nats"), SyncAlways: c.cfg.Processes, SyncInterval: busSync,
 		DontListen: !c.cfg.Processes, NoSigs: true, NoLog: true, MaxPayload: 8 << 20,
 	}
 	if c.cfg.Processes {

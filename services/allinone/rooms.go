@@ -105,15 +105,15 @@ func (c *cloud) env(name string) (service.Env, func(), error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return service.Env{}, nil, err
 	}
-	b, err := bus.Connect(bus.Options{Name: name, Log: log, NATS: []nats.Option{c.bus.inProcess()}})
+	b, err := bus.Connect(bus.Options{Name: name, Log: log, Settle: busSettle, NATS: []nats.Option{c.bus.inProcess()}})
 	if err != nil {
 		return service.Env{}, nil, err
 	}
-	dialer := mesh.Sockets(c.folder.run)
+	dialer := mesh.Sockets(c.folder.run).Within(c.process)
 	open := func(ctx context.Context, migrations fs.FS) (*sqldb.DB, error) {
 		return sqldb.Open(ctx, "sqlite:"+c.folder.path(name, name+".db"), migrations)
 	}
-	env := service.Env{Name: name, Log: log, Mesh: dialer, Bus: b, OpenDB: open, DataDir: dir, Now: time.Now}
+	env := service.Env{Name: name, Log: log, Mesh: dialer, Process: c.process, Bus: b, OpenDB: open, DataDir: dir, Now: time.Now}
 	return env, func() { closeEnv(log, dialer, b) }, nil
 }
 

@@ -68,6 +68,14 @@ func (s *Server) Kill() {
 	_ = s.cmd.Wait()
 }
 
+// Lose kills the server and takes all that it has stored.
+func (s *Server) Lose() {
+	s.Kill()
+	_ = os.RemoveAll(s.store())
+}
+
+func (s *Server) store() string { return filepath.Join(s.dir, "store") }
+
 // Restart starts a killed server at the same address with the same streams.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
@@ -92,7 +100,7 @@ func (s *Server) Bus(t testing.TB) *bus.Bus {
 func (s *Server) run(t testing.TB, port string) {
 	t.Helper()
 	config := filepath.Join(s.dir, "nats.conf")
-	text := fmt.Sprintf("max_payload: 8MB\njetstream { store_dir: %q, sync_interval: always }\n", filepath.Join(s.dir, "store"))
+	text := fmt.Sprintf("max_payload: 8MB\njetstream { store_dir: %q, sync_interval: always }\n", s.store())
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
