@@ -49,11 +49,11 @@ const LabelsAttribute = "AgentCloudLabels"
 const (
 	MemoToolsQueue = "tools_queue" // where the tool's body is polled for
 	MemoActivity   = "activity"    // ActivityPolicy
-	MemoStartedBy  = "started_by"  // user id
+	MemoStartedBy  = "started_by"  // user id, of runs from before CallerAttribute
 	MemoArguments  = "arguments"   // digest of them, of a run that a key names
 	MemoVersion    = "version"     // version of a deploy
 	MemoSchedule   = "schedule"    // name of the schedule that started it
-	MemoPriority   = "priority"    // 1 to 5, for lists, which do not have Temporal's own
+	MemoPriority   = "priority"    // 1 to 5 where it is not the usual one, for lists, which do not have Temporal's own
 	MemoBatch      = "batch"       // id of the batch that a run is an item of
 	MemoBatchIndex = "batch_index" // its place in the inputs, from 0
 )

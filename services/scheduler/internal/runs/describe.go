@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -19,6 +20,7 @@ import (
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/flow"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
 )
 
 // resultLost is the error type of a run whose large result is gone.
@@ -58,13 +60,20 @@ func fromInfo(info *workflowpb.WorkflowExecutionInfo) *schedulerv1.Run {
 		StartTime: info.GetStartTime(), ExecutionTime: info.GetExecutionTime(), CloseTime: info.GetCloseTime(),
 		HistoryLength:    info.GetHistoryLength(),
 		ParentWorkflowId: info.GetParentExecution().GetWorkflowId(), ParentRunId: info.GetParentExecution().GetRunId(),
-		StartedBy: text(info.GetMemo().GetFields()[flow.MemoStartedBy]), Labels: labelsIn(info.GetSearchAttributes()),
+		StartedBy: startedBy(info), Labels: labelsIn(info.GetSearchAttributes()),
 		Priority: priorityOf(info),
 		Share:    info.GetPriority().GetFairnessKey(), Weight: float64(info.GetPriority().GetFairnessWeight()),
 	}
 }
 
-// priorityOf is Temporal's own where it tells it, which it does not in lists.
+// startedBy is the user who started a run; runs from before there was the attribute say so
+// in their memo.
+func startedBy(info *workflowpb.WorkflowExecutionInfo) string {
+	return cmp.Or(keyword(info.GetSearchAttributes(), flow.CallerAttribute), text(info.GetMemo().GetFields()[flow.MemoStartedBy]))
+}
+
+// priorityOf is Temporal's own where it tells it, which it does not in lists. Of a child
+// it is its parent's, whose run a list may not have.
 func priorityOf(info *workflowpb.WorkflowExecutionInfo) int32 {
 	if p := info.GetPriority().GetPriorityKey(); p != 0 {
 		return p
@@ -72,6 +81,8 @@ func priorityOf(info *workflowpb.WorkflowExecutionInfo) int32 {
 	var p int32
 	if memo := info.GetMemo().GetFields()[flow.MemoPriority]; memo != nil {
 		_ = converter.GetDefaultDataConverter().FromPayload(memo, &p) // what is no number is not known
+	} else if info.GetParentExecution() == nil {
+		p = priorities.Usual
 	}
 	return p
 }

@@ -112,7 +112,7 @@ func (s *Service) Locate(ctx context.Context, targetID, workflowID, runID string
 	info := f.description.GetWorkflowExecutionInfo()
 	return store.Run{
 		RunID: f.runID, WorkflowID: f.workflowID, TargetID: f.target.ID, OrgID: f.target.OrgID,
-		VersionID: versionOf(info), Type: info.GetType().GetName(), UserID: text(info.GetMemo().GetFields()[flow.MemoStartedBy]),
+		VersionID: versionOf(info), Type: info.GetType().GetName(), UserID: startedBy(info),
 		StartedAt: info.GetStartTime().AsTime(),
 	}, nil
 }

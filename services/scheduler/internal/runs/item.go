@@ -93,7 +93,6 @@ func (item *Item) mark(options *client.StartWorkflowOptions) {
 	}
 	options.Memo[flow.MemoBatch], options.Memo[flow.MemoBatchIndex] = item.BatchID, item.Index
 	options.Priority.PriorityKey = max(options.Priority.PriorityKey, itemPriority)
-	options.Memo[flow.MemoPriority] = options.Priority.PriorityKey
 }
 
 // CancelItem asks the run of an item to end, by force or not. One that is not there or

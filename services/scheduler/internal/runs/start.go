@@ -27,6 +27,7 @@ import (
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/headroom"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/payloads"
+	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/priorities"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/retries"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/store"
 )
@@ -217,7 +218,7 @@ func (r start) options(policy flow.ActivityPolicy) client.StartWorkflowOptions {
 		WorkflowIDReusePolicy:                    enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowIDConflictPolicy:                 enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		Memo:                                     map[string]any{flow.MemoStartedBy: r.userID, flow.MemoPriority: r.priority.PriorityKey},
+		Memo:                                     map[string]any{},
 		// Steps and child runs inherit it.
 		Priority:           r.priority,
 		VersioningOverride: r.pin(),
@@ -239,6 +240,9 @@ func (r start) options(policy flow.ActivityPolicy) client.StartWorkflowOptions {
 	}
 	options.TypedSearchAttributes = temporal.NewSearchAttributes(attributes...)
 	r.item.mark(&options)
+	if options.Priority.PriorityKey != priorities.Usual {
+		options.Memo[flow.MemoPriority] = options.Priority.PriorityKey
+	}
 	return options
 }
 
