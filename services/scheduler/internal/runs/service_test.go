@@ -558,13 +558,20 @@ func TestHistoryIsTemporalsJSON(t *testing.T) {
 func TestTheSweepFindsEndsThatNobodySaw(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	started := f.start(t, "Echo", `{"text":"a"}`)
+	open := f.start(t, "Wait", `{}`).GetRunId()
+	ended := f.start(t, "Echo", `{"text":"a"}`).GetRunId()
+	gone := store.Run{RunID: uuid.NewString(), WorkflowID: "Echo-gone", TargetID: f.app, OrgID: f.org, Type: "Echo", StartedAt: time.Now()}
+	if err := runs.NewRecorder(f.store).Started(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{open: "", ended: runs.Completed, gone.RunID: runs.Terminated}
 	eventually(t, "closed", func() error {
-		run, err := f.store.Run(t.Context(), started.GetRunId())
-		if err == nil && run.Outcome != runs.Completed {
-			err = fmt.Errorf("run = %+v", run)
+		for id, outcome := range want {
+			if run, err := f.store.Run(t.Context(), id); err != nil || run.Outcome != outcome {
+				return fmt.Errorf("run = %+v, %v; want %q", run, err, outcome)
+			}
 		}
-		return err
+		return nil
 	})
 }
 

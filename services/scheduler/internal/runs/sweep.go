@@ -2,7 +2,11 @@ package runs
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
 
 	schedulerv1 "github.com/mcpagentcloud/agentcloud/proto/agentcloud/scheduler/v1"
 	"github.com/mcpagentcloud/agentcloud/services/scheduler/internal/namespaces"
@@ -60,16 +64,54 @@ func (s *Service) sweepOnce(ctx context.Context) (ended int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	byOrg := map[string][]store.Run{}
 	for _, run := range runs {
-		over, err := s.look(ctx, run)
+		byOrg[run.OrgID] = append(byOrg[run.OrgID], run)
+	}
+	for org, theirs := range byOrg {
+		suspects, err := s.notOpen(ctx, org, theirs)
 		if err != nil {
 			return ended, err
 		}
-		if over {
-			ended++
+		for _, run := range suspects {
+			over, err := s.look(ctx, run)
+			if err != nil {
+				return ended, err
+			}
+			if over {
+				ended++
+			}
 		}
 	}
 	return ended, nil
+}
+
+// notOpen leaves out the runs that Temporal lists as open, which is one question for all.
+// The list may be late; then the next sweep finds what has ended.
+func (s *Service) notOpen(ctx context.Context, org string, runs []store.Run) ([]store.Run, error) {
+	c, err := s.deps.Namespaces.Client(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(runs))
+	for i, run := range runs {
+		ids[i] = quote(run.RunID)
+	}
+	listed, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		PageSize: int32(len(runs)), Query: "RunId IN (" + strings.Join(ids, ", ") + ")", //nolint:gosec // at most sweepBatch
+	})
+	if namespaces.IsNotFound(err) {
+		return runs, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	open := map[string]bool{}
+	for _, info := range listed.GetExecutions() {
+		_, over := outcomes[info.GetStatus()]
+		open[info.GetExecution().GetRunId()] = !over
+	}
+	return slices.DeleteFunc(runs, func(r store.Run) bool { return open[r.RunID] }), nil
 }
 
 // look says whether a run is over, and writes it down.

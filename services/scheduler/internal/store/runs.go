@@ -93,15 +93,18 @@ func findRun(ctx context.Context, q querier, runID string) (Run, error) {
 func (s *Store) RunsToCheck(ctx context.Context, before, now time.Time, limit int) ([]Run, error) {
 	rows, err := s.db.Query(ctx, selectRun+` WHERE closed_at = 0 AND checked_at < ? ORDER BY checked_at LIMIT ?`, toMillis(before), limit)
 	runs, err := collect(rows, err, "runs", scanRun)
-	if err != nil {
+	if err != nil || len(runs) == 0 {
 		return nil, err
 	}
-	for _, r := range runs {
-		if _, err := s.db.Exec(ctx, `UPDATE runs SET checked_at = ? WHERE run_id = ?`, toMillis(now), r.RunID); err != nil {
-			return nil, fmt.Errorf("mark run as looked at: %w", err)
+	err = s.TxAhead(ctx, func(tx *sqldb.Tx) error {
+		for _, r := range runs {
+			if _, err := tx.Exec(ctx, `UPDATE runs SET checked_at = ? WHERE run_id = ?`, toMillis(now), r.RunID); err != nil {
+				return fmt.Errorf("mark run as looked at: %w", err)
+			}
 		}
-	}
-	return runs, nil
+		return nil
+	})
+	return runs, err
 }
 
 // PruneRuns forgets runs that ended before then, with their questions.
