@@ -22,6 +22,7 @@ type DB struct {
 	commits chan struct{}
 	// writes and reads are prepared on write and read; nil: not.
 	writes, reads *statements
+	log           *writeAheadLog // nil: the database has none of ours
 }
 
 // Open opens the database at dsn and brings its schema up to migrations, which has
@@ -56,11 +57,13 @@ func (db *DB) Close() error {
 	if db.read == db.write {
 		return db.write.Close()
 	}
+	db.log.end()
 	return errors.Join(db.read.Close(), db.write.Close())
 }
 
 // Exec runs a statement outside of any transaction.
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	defer db.log.grew()
 	if kept := db.writes.of(ctx, query); kept != nil { //nolint:sqlclosecheck // kept as long as the database
 		return kept.ExecContext(ctx, args...)
 	}

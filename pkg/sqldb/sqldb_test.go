@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -255,3 +258,31 @@ func TestOpenSaysWhatAnAddressLooksLike(t *testing.T) {
 }
 
 func errorHas(err error, part string) bool { return strings.Contains(err.Error(), part) }
+
+func TestTheLogIsBroughtIntoTheFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "test.db")
+	db, err := sqldb.Open(t.Context(), "sqlite:"+file, migrations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	size := func() int64 {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	value := strings.Repeat("x", 3000)
+	for i := range 500 {
+		if _, err := db.Exec(t.Context(), `INSERT INTO t (k, n) VALUES (?, ?)`, fmt.Sprint(i, value), i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); size() < 1_000_000; time.Sleep(5 * time.Millisecond) { // beside the writer
+		if time.Now().After(deadline) {
+			t.Fatalf("the file has %d bytes", size())
+		}
+	}
+}

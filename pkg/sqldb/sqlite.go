@@ -28,15 +28,14 @@ func openSQLite(path string) (*DB, error) {
 	read.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 	return &DB{
 		write: write, read: read, dialect: sqliteDialect, commits: make(chan struct{}, 1),
-		writes: keepStatements(write), reads: keepStatements(read),
+		writes: keepStatements(write), reads: keepStatements(read), log: &writeAheadLog{on: read},
 	}, nil
 }
 
 func sqliteAddress(path, lock string) string {
 	settings := url.Values{"_txlock": {lock}, "_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
-		// 16 MiB of log. By default some commit a second waits until 4 MiB are in the file.
-		"wal_autocheckpoint(4000)",
+		"wal_autocheckpoint(10000)", // pages; checkpoints come before
 	}}
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + settings.Encode()
 }

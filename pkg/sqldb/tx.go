@@ -104,6 +104,7 @@ func (db *DB) commit(ctx context.Context, on beginner, tx *Tx, f func(*Tx) error
 	if err := inner.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	db.log.grew()
 	if tx.signal {
 		db.poke()
 	}

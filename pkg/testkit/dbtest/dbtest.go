@@ -23,12 +23,12 @@ func Run(t *testing.T, migrations fs.FS, body func(*testing.T, *sqldb.DB)) {
 }
 
 // SQLite opens an empty file that goes with the test.
-func SQLite(t *testing.T, migrations fs.FS) *sqldb.DB {
+func SQLite(t testing.TB, migrations fs.FS) *sqldb.DB {
 	t.Helper()
 	return open(t, "sqlite:"+filepath.Join(t.TempDir(), "test.db"), migrations)
 }
 
-func open(t *testing.T, dsn string, migrations fs.FS) *sqldb.DB {
+func open(t testing.TB, dsn string, migrations fs.FS) *sqldb.DB {
 	t.Helper()
 	db, err := sqldb.Open(t.Context(), dsn, migrations)
 	if err != nil {

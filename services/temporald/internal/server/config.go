@@ -62,6 +62,9 @@ var dynamic = map[string]any{
 	// A worker decides how many runs it begins by how many polls for them it makes; those
 	// for runs that go on are not to bring others.
 	"matching.priorityBacklogForwarding": false,
+	// What runs are is kept in memory for an hour after their last move, 12 kB each; by default
+	// that of 128,000.
+	"history.hostLevelCacheMaxSize": 2000,
 	// Search attributes have one value each, as the server has it for its own SQLite.
 	"system.visibilityAllowList": false,
 	// One tenant on a laptop is not to be throttled when it looks at its own runs.
@@ -86,6 +89,7 @@ func database(file, plugin string) *config.SQL {
 		MaxConns:     1, // more only collide
 		ConnectAttributes: map[string]string{
 			"mode": "rwc", "journal_mode": "wal", "synchronous": "normal", "busy_timeout": "10000",
+			"wal_autocheckpoint": "10000", // pages; checkpoints come before
 		},
 	}
 }

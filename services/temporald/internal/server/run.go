@@ -40,6 +40,8 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("start: %w", err)
 	}
 	defer srv.Stop() //nolint:errcheck // the process ends
+	done := make(chan error, 1)
+	go func() { done <- checkpoints(ctx, cfg.Database) }()
 	ui, err := startUI(cfg)
 	if err != nil {
 		return err
@@ -48,8 +50,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := announce(ctx, cfg, ui.address); err != nil {
 		return err
 	}
-	<-ctx.Done()
-	return nil
+	return <-done // when ctx ends
 }
 
 func newServer(settings *config.Config, level string) (temporal.Server, error) {
