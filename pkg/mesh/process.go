@@ -51,6 +51,9 @@ func (p *Process) caller(name string) grpc.UnaryClientInterceptor {
 			return next(ctx, method, req, reply, conn, opts...)
 		}
 		defer room.calls.Done()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(room.over, cancel)()
 		return room.call(ctx, method, req, reply)
 	}
 }
@@ -64,6 +67,8 @@ type Room struct {
 	mu    sync.Mutex
 	left  bool
 	calls sync.WaitGroup
+	over  context.Context //nolint:containedctx // of all calls, beside each caller's own
+	end   context.CancelFunc
 }
 
 type method struct {
@@ -74,7 +79,9 @@ type method struct {
 // NewRoom returns a room that serves what is registered with it over server, too, whose
 // interceptor of unary calls is intercept.
 func NewRoom(server grpc.ServiceRegistrar, intercept grpc.UnaryServerInterceptor) *Room {
-	return &Room{server: server, intercept: intercept, methods: map[string]method{}}
+	r := &Room{server: server, intercept: intercept, methods: map[string]method{}}
+	r.over, r.end = context.WithCancel(context.Background())
+	return r
 }
 
 // RegisterService implements grpc.ServiceRegistrar.
@@ -85,8 +92,8 @@ func (r *Room) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	}
 }
 
-// Leave sends further calls to the socket, and waits for those that are under way as
-// long as ctx allows.
+// Leave sends further calls to the socket, waits for those that are under way as long as
+// ctx allows, and ends the contexts of the others.
 func (r *Room) Leave(ctx context.Context) {
 	r.mu.Lock()
 	r.left = true
@@ -97,6 +104,7 @@ func (r *Room) Leave(ctx context.Context) {
 	case <-done:
 	case <-ctx.Done():
 	}
+	r.end()
 }
 
 func (r *Room) enter() bool {

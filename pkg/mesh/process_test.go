@@ -143,14 +143,10 @@ func TestARoomThatLeavesEndsItsCallsFirst(t *testing.T) {
 		}
 		return &grpc_testing.SimpleResponse{}, nil
 	}}, true)
-	first := make(chan error, 1)
+	first, left := make(chan error, 1), make(chan struct{})
 	ctx := soon(t)
 	go func() { _, err := c.UnaryCall(ctx, &grpc_testing.SimpleRequest{}); first <- err }()
 	<-inside
-	over, cancel := context.WithCancel(t.Context())
-	cancel()
-	room.Leave(over) // returns at its bound
-	left := make(chan struct{})
 	go func() { room.Leave(ctx); close(left) }()
 	select {
 	case <-left:
@@ -164,5 +160,24 @@ func TestARoomThatLeavesEndsItsCallsFirst(t *testing.T) {
 	<-left
 	if _, err := c.UnaryCall(ctx, &grpc_testing.SimpleRequest{}); err != nil || calls != 2 {
 		t.Fatalf("a call after that: %v, %d calls; want it to take the socket", err, calls)
+	}
+}
+
+func TestARoomThatMustLeaveCancelsItsCalls(t *testing.T) {
+	t.Parallel()
+	inside := make(chan struct{})
+	c, room := here(t, &answer{unary: func(ctx context.Context, _ *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
+		close(inside)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}, false)
+	call, ctx := make(chan error, 1), soon(t)
+	go func() { _, err := c.UnaryCall(ctx, &grpc_testing.SimpleRequest{}); call <- err }()
+	<-inside
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	room.Leave(over)
+	if err := <-call; err == nil || ctx.Err() != nil {
+		t.Fatalf("the call = %v after %v; want it cancelled before its time is over", err, ctx.Err())
 	}
 }
