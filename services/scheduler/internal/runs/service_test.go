@@ -567,8 +567,12 @@ func TestTheSweepFindsEndsThatNobodySaw(t *testing.T) {
 	want := map[string]string{open: "", ended: runs.Completed, gone.RunID: runs.Terminated}
 	eventually(t, "closed", func() error {
 		for id, outcome := range want {
-			if run, err := f.store.Run(t.Context(), id); err != nil || run.Outcome != outcome {
-				return fmt.Errorf("run = %+v, %v; want %q", run, err, outcome)
+			run, err := f.store.Run(t.Context(), id)
+			if err == nil && run.Outcome != outcome {
+				err = fmt.Errorf("run = %+v, want %q", run, outcome)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		return nil
