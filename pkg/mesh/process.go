@@ -143,16 +143,22 @@ func received(ctx context.Context) context.Context {
 	return metadata.NewIncomingContext(metadata.NewOutgoingContext(ctx, metadata.MD{}), md)
 }
 
-// handOver copies a message, so that neither side sees what the other does to it; the
-// bound is that of a message over a socket.
+// handOver copies a message as it would be sent, so that neither side sees what the other
+// does to it, a text that is no UTF-8 is refused, and the bound is that of a socket.
 func handOver(into, from any) error {
 	message, ok := from.(proto.Message)
 	if !ok {
 		return fault.Status(fault.Internal.Errorf("%T is no message", from)).Err()
 	}
-	if size := proto.Size(message); size > rpc.MaxMessage {
-		return fault.Status(fault.TooLarge.Errorf("the message has %d bytes; at most %d are taken", size, rpc.MaxMessage)).Err()
+	raw, err := proto.Marshal(message)
+	if err == nil && len(raw) > rpc.MaxMessage {
+		return fault.Status(fault.TooLarge.Errorf("the message has %d bytes; at most %d are taken", len(raw), rpc.MaxMessage)).Err()
 	}
-	proto.Merge(into.(proto.Message), message)
+	if err == nil {
+		err = proto.Unmarshal(raw, into.(proto.Message))
+	}
+	if err != nil {
+		return status.Errorf(grpccodes.Internal, "hand a message over: %v", err)
+	}
 	return nil
 }

@@ -120,6 +120,16 @@ func TestMessagesAreBoundedInOneProcess(t *testing.T) {
 	}
 }
 
+func TestTextsAreUTF8InOneProcess(t *testing.T) {
+	t.Parallel()
+	c, _ := here(t, &answer{unary: func(context.Context, *grpc_testing.SimpleRequest) (*grpc_testing.SimpleResponse, error) {
+		return &grpc_testing.SimpleResponse{Username: "\xff"}, nil
+	}}, false)
+	if res, err := c.UnaryCall(soon(t), &grpc_testing.SimpleRequest{}); !fault.Internal.Is(err) {
+		t.Fatalf("UnaryCall() = %v, %v; want an internal error, as a server's", res, err)
+	}
+}
+
 func TestStreamsTakeTheSocket(t *testing.T) {
 	t.Parallel()
 	c, _ := here(t, &answer{}, true)
