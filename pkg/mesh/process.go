@@ -4,11 +4,8 @@ import (
 	"context"
 	"sync"
 
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
-	grpccodes "google.golang.org/grpc/codes"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -117,23 +114,17 @@ func (r *Room) enter() bool {
 	return true
 }
 
-// call has the room answer. Its span takes the place of the two that gRPC's client and
-// server would have.
+// call has the room answer. The caller's trace goes on by its context.
 func (r *Room) call(ctx context.Context, name string, req, reply any) error {
 	m, ok := r.methods[name]
 	if !ok {
-		return status.Errorf(grpccodes.Unimplemented, "there is no method %s", name)
+		return status.Errorf(codes.Unimplemented, "there is no method %s", name)
 	}
-	ctx, span := otel.Tracer("agentcloud/mesh").Start(ctx, name[1:], trace.WithSpanKind(trace.SpanKindInternal))
-	defer span.End()
 	res, err := m.desc.Handler(m.impl, received(ctx), func(into any) error { return handOver(into, req) }, r.intercept)
-	if err == nil {
-		err = handOver(reply, res)
-	}
 	if err != nil {
-		span.SetStatus(codes.Error, status.Convert(err).Message())
+		return err
 	}
-	return err
+	return handOver(reply, res)
 }
 
 // received is the context of a call on the side of its server: what the caller sends has
@@ -158,7 +149,7 @@ func handOver(into, from any) error {
 		err = proto.Unmarshal(raw, into.(proto.Message))
 	}
 	if err != nil {
-		return status.Errorf(grpccodes.Internal, "hand a message over: %v", err)
+		return status.Errorf(codes.Internal, "hand a message over: %v", err)
 	}
 	return nil
 }
