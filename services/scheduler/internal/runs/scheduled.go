@@ -64,7 +64,10 @@ func (s *Service) Action(t store.Target, v store.Version, what Scheduled) (Actio
 		// The schedule lives longer than the version: its runs ask when they begin.
 		delete(options.Memo, flow.MemoToolsQueue)
 		delete(options.Memo, flow.MemoActivity)
-		options.TypedSearchAttributes = temporal.NewSearchAttributes(temporal.NewSearchAttributeKeyKeyword(flow.TargetAttribute).ValueSet(t.ID))
+		options.TypedSearchAttributes = temporal.NewSearchAttributes(
+			temporal.NewSearchAttributeKeyKeyword(flow.TargetAttribute).ValueSet(t.ID),
+			temporal.NewSearchAttributeKeyKeyword(flow.CallerAttribute).ValueSet(run.userID),
+		)
 	}
 	action := Action{Type: run.workflowType(), Options: options}
 	for _, text := range run.texts() {

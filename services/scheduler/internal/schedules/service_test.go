@@ -81,8 +81,8 @@ func TestAToolRunsOnTheVersionThatIsLiveWhenItFires(t *testing.T) {
 	w.live(t, first)
 	w.create(t, "sum", &schedulerv1.ScheduleSpec{Workflow: "add", ArgumentsJson: `{"a": 2}`})
 	w.trigger(t, "sum")
-	if run := w.newest(t, "sum", 1); run.GetVersionId() != first.ID || !strings.Contains(run.GetResultJson(), `"value":7`) {
-		t.Errorf("the first run = %v, want version %s and 7", run, first.ID)
+	if run := w.newest(t, "sum", 1); run.GetVersionId() != first.ID || run.GetStartedBy() != "schedule:sum" || !strings.Contains(run.GetResultJson(), `"value":7`) {
+		t.Errorf("the first run = %v, want version %s, 7, and its schedule", run, first.ID)
 	}
 	kept, err := w.store.Run(t.Context(), w.get(t, "sum").GetRecentRuns()[0].GetRunId())
 	if err != nil || kept.TargetID != w.app || kept.VersionID != first.ID || kept.Type != "AutoWorkflow_add" {
