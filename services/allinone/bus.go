@@ -17,7 +17,8 @@ import (
 const (
 	busStart = 20 * time.Second
 	// busSync is how often NATS writes to the disk what it has acknowledged, and busSettle
-	// how long it surely has by then: a sync for each event took a tenth of a run's start.
+	// how long it surely has by then: a sync for each event was a tenth of what rooms take for a
+	// start of a run.
 	busSync   = 2 * time.Second
 	busSettle = 10 * time.Second
 )
