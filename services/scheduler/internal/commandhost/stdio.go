@@ -70,10 +70,7 @@ func (p *stdio) introduce(ctx context.Context) (hello, error) {
 	p.sessions.mu.Unlock()
 	defer func() { go c.end(); p.last = &c.last }()
 	defer context.AfterFunc(ctx, func() { _ = c.stdout.SetReadDeadline(time.Now()) })()
-	if _, err := c.stdin.WriteString(greeting + "\n"); err != nil {
-		<-c.done
-		return hello{}, errors.New(c.how() + " before it had read a message")
-	}
+	_, _ = c.stdin.WriteString(greeting + "\n") // a program that reads nothing will not answer either
 	reader := bufio.NewReaderSize(c.stdout, 64<<10)
 	for {
 		line, err := readLine(reader)
